@@ -39,6 +39,8 @@ class Outcome:
         attempt: From 1; 0 where the node never started.
         status: One of the five statuses.
         execution_time: Seconds, 0.0 until the attempt ends.
+        value: Reference to the stored value of a succeeded attempt; beside the document, which
+            shows the value itself where it is small.
     """
 
     attempt: int
@@ -46,15 +48,17 @@ class Outcome:
     output_payload: Any = None
     error: Mapping[str, Any] | None = None
     execution_time: float = 0.0
+    value: Mapping[str, Any] | None = None
 
     def to_json(self) -> dict[str, Any]:
-        return {
+        record = {
             "attempt": self.attempt,
             "status": self.status,
             "output_payload": self.output_payload,
             "error": self.error,
             "execution_time": self.execution_time,
         }
+        return record if self.value is None else record | {"value": self.value}
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,7 +43,8 @@ class Replica:
         if delta.context is not None:
             changed |= self._write_context(delta.context)
         if delta.report is not None:
-            self._report = _canonical_max(self._report, delta.report)
+            # The report's own version is the clock which its delta was committed at.
+            self._report = _canonical_max(self._report, {**delta.report, "version": clock})
         for name, node in delta.nodes.items():
             lattice = self._nodes.get(name)
             if lattice is None:
