@@ -1,14 +1,13 @@
 """The three state objects of AetherScript, frozen, and what goes with them (spec 1.1).
 
 `to_dict` gives the JSON object with its keys in the documented order; `from_dict` takes one.
-Everything inside is immutable: objects are read-only mappings, arrays are tuples.
+Everything inside is immutable, however it was made: objects are `FrozenDict`, arrays are tuples.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from enum import StrEnum
-from types import MappingProxyType
-from typing import Any, Self, cast
+from typing import Any, NoReturn, Self, cast
 
 
 class NodeStatus(StrEnum):
@@ -21,11 +20,27 @@ class NodeStatus(StrEnum):
     RETRYING = "retrying"
 
 
+class FrozenDict(dict[str, Any]):
+    """A JSON object which cannot be changed: every attempt raises TypeError.
+
+    It is a dict, so that `json.dumps`, `pickle` and comparison with a dict work as ever.
+    """
+
+    def _refuse(self: Any, *_arguments: Any, **_keywords: Any) -> NoReturn:
+        raise TypeError("state handed to a plugin cannot be changed; thaw() gives a copy which can")
+
+    __setitem__ = __delitem__ = __ior__ = _refuse
+    clear = pop = popitem = setdefault = update = _refuse
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return FrozenDict, (dict(self),)
+
+
 def freeze(value: Any) -> Any:
-    """Returns `value` with every object a read-only mapping and every array a tuple."""
+    """Returns `value` with every object a `FrozenDict` and every array a tuple."""
     if isinstance(value, Mapping):
-        items = cast(Mapping[Any, Any], value).items()
-        return MappingProxyType({key: freeze(item) for key, item in items})
+        items = cast(Mapping[str, Any], value).items()
+        return FrozenDict({key: freeze(item) for key, item in items})
     if isinstance(value, list | tuple):
         return tuple(freeze(item) for item in cast(list[Any], value))
     return value
@@ -43,10 +58,14 @@ def thaw(value: Any) -> Any:
 class _Record:
     """Conversion between a frozen dataclass and its JSON object."""
 
+    def __post_init__(self) -> None:
+        for field in fields(cast(Any, self)):
+            object.__setattr__(self, field.name, freeze(getattr(self, field.name)))
+
     @classmethod
     def from_dict(cls, record: Mapping[str, Any]) -> Self:
         """Takes the documented JSON object; unknown members are an error (TypeError)."""
-        return cls(**{key: freeze(value) for key, value in record.items()})
+        return cls(**record)
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the JSON object, keys in the documented order."""
@@ -93,6 +112,7 @@ class NodeState(_Record):
     execution_time: float = 0.0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         object.__setattr__(self, "status", NodeStatus(self.status))
 
     @property
@@ -150,14 +170,15 @@ class Report(_Record):
     def from_dict(cls, record: Mapping[str, Any]) -> Self:
         """Takes the report of a `state_final.json`; members beyond the seven are `details`."""
         known = {f.name for f in fields(cls)} - {"details"}
-        base = {key: freeze(value) for key, value in record.items() if key in known}
+        base = {key: value for key, value in record.items() if key in known}
         rest = {key: value for key, value in record.items() if key not in known}
-        return cls(**base, details=freeze(rest))
+        return cls(**base, details=rest)
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the JSON object of the report, `details` flattened into it."""
         record = super().to_dict()
-        return record | record.pop("details")
+        details = record.pop("details")
+        return record | details
 
 
 @dataclass(frozen=True)
@@ -175,3 +196,8 @@ class Mutation:
     before: Mapping[str, Any]
     after: Mapping[str, Any]
     value: Any = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "paths", tuple(self.paths))
+        object.__setattr__(self, "before", freeze(self.before))
+        object.__setattr__(self, "after", freeze(self.after))

@@ -51,6 +51,7 @@ class Outcome:
     value: Mapping[str, Any] | None = None
 
     def to_json(self) -> dict[str, Any]:
+        """Returns the JSON object whose members are this class's arguments."""
         record = {
             "attempt": self.attempt,
             "status": self.status,
@@ -76,6 +77,7 @@ class Evidence:
     time: float = 0.0
 
     def to_json(self) -> dict[str, Any]:
+        """Returns the JSON object whose members are this class's arguments."""
         return {"kind": self.kind, "error": self.error, "time": self.time}
 
 
@@ -102,7 +104,12 @@ class NodeDelta:
     worker: str | None = None
     evidence: Mapping[int, Evidence] = field(default_factory=dict[int, Evidence])
 
+    def __post_init__(self) -> None:
+        if self.outcome is None and (self.has_input or self.worker is not None):
+            raise ValueError("an input or a worker belongs to an attempt: give the outcome too")
+
     def to_json(self) -> dict[str, Any]:
+        """Returns the JSON object which `from_json` takes; what is missing is left out."""
         record: dict[str, Any] = {}
         if self.node_id is not None:
             record["node_id"] = self.node_id
@@ -121,6 +128,7 @@ class NodeDelta:
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> Self:
+        """Takes what `to_json` gave."""
         outcome = record.get("outcome")
         return cls(
             node_id=record.get("node_id"),

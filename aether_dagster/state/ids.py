@@ -1,6 +1,7 @@
 """Identifiers of executions, nodes and deltas (spec 1.2), as pure functions."""
 
 import hashlib
+import json
 
 CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _SUFFIX_LENGTH = 8
@@ -67,6 +68,8 @@ def node_id(identifier: str, step: str, index: int) -> str:
 
 
 def delta_id(*parts: str | int) -> str:
-    """Returns the id of a report: the same report has the same id, whoever repeats it."""
-    text = "\x1f".join(str(part) for part in parts)
-    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+    """Returns the id of a report: the same report has the same id, whoever repeats it.
+
+    Two lists of parts share an id only where they are equal; the number 1 is not the text "1".
+    """
+    return hashlib.blake2b(json.dumps(parts).encode(), digest_size=16).hexdigest()

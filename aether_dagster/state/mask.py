@@ -7,7 +7,7 @@ from typing import Any, cast
 Path = tuple[str, ...]
 
 _PLAIN = re.compile(r"[A-Za-z0-9_-]+")
-_SEGMENT = re.compile(r"`((?:[^`]|``)*)`|([A-Za-z0-9_*-]+)")
+_SEGMENT = re.compile(r"`((?:[^`]|``)*)`|([A-Za-z0-9_-]+)")
 _ABSENT: Any = object()
 
 # Where the leaves are: the length of a leaf's path, by its beginning. The rest is atomic.
@@ -29,7 +29,10 @@ def join_path(path: Path) -> str:
 
 
 def split_path(text: str) -> Path:
-    """Returns the segments of a written path; raises ValueError where it is not one."""
+    """Returns the segments of a written path; raises ValueError where it is not one.
+
+    A bare `*` is no segment: it stands for the whole state, or for any key in a subscription.
+    """
     segments: list[str] = []
     position = 0
     while True:
@@ -51,11 +54,18 @@ def select(document: Mapping[str, Any], paths: Iterable[Path]) -> tuple[list[str
 
     Args:
         document: The state as it is now.
-        paths: What changed; a path which `document` does not have is a deletion.
+        paths: What changed; a path which `document` does not have is a deletion, and one below
+            another of them says nothing more.
+
+    Returns:
+        The mask, sorted by code point, no path in it an ancestor of another; and the payload.
     """
     payload: dict[str, Any] = {}
     mask: list[str] = []
-    for path in paths:
+    wanted = set(paths)
+    for path in wanted:
+        if any(path[:length] in wanted for length in range(1, len(path))):
+            continue
         mask.append(join_path(path))
         value = _get(document, path)
         if value is not _ABSENT:
@@ -65,15 +75,15 @@ def select(document: Mapping[str, Any], paths: Iterable[Path]) -> tuple[list[str
 
 
 def changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[Path]:
-    """Returns the paths in which two state documents differ: leaves, or what is gone whole."""
+    """Returns the paths in which two state documents differ: leaves, or what is gone whole.
+
+    Numbers are compared as JSON has them: 1 is 1.0, and neither is true.
+    """
     return list(_walk((), old, new))
 
 
 def diff(old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[list[str], dict[str, Any]]:
-    """Returns update mask and payload which turn `old` into `new`.
-
-    The mask is sorted by code point and no path in it is an ancestor of another.
-    """
+    """Returns update mask and payload which turn `old` into `new`."""
     return select(new, changes(old, new))
 
 
@@ -85,13 +95,13 @@ def apply(
     A masked path which is absent from the payload is deleted; `*` alone is a snapshot. Neither
     argument is changed. Raises ValueError for a path which cannot be read.
     """
-    mask = list(mask)
-    if mask == ["*"]:
+    written = list(mask)
+    if written == ["*"]:
         return dict(payload)
     result = dict(document)
     copied: set[Path] = set()
-    for text in mask:
-        path = split_path(text)
+    # Sorted, so that a path comes before those below it and is never taken for a copy of ours.
+    for path in sorted(split_path(text) for text in written):
         value = _get(payload, path)
         if value is _ABSENT and _get(result, path) is _ABSENT:
             continue
@@ -103,39 +113,39 @@ def apply(
     return result
 
 
+def same(a: Any, b: Any) -> bool:
+    """Returns whether two JSON values are equal: 1 and 1.0 are, 1 and true are not."""
+    if a is b:
+        return True
+    if isinstance(a, bool) or isinstance(b, bool):
+        return False
+    if isinstance(a, Mapping) and isinstance(b, Mapping):
+        left, right = cast(Mapping[str, Any], a), cast(Mapping[str, Any], b)
+        return left.keys() == right.keys() and all(same(v, right[k]) for k, v in left.items())
+    if isinstance(a, list | tuple) and isinstance(b, list | tuple):
+        first, second = cast(list[Any], a), cast(list[Any], b)
+        return len(first) == len(second) and all(map(same, first, second))
+    return a == b
+
+
 def _walk(prefix: Path, old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterable[Path]:
     for key in old.keys() | new.keys():
         path = (*prefix, key)
         before, after = old.get(key, _ABSENT), new.get(key, _ABSENT)
-        if _same(before, after):
+        if same(before, after):
             continue
         if after is _ABSENT or not _divisible(path, after):
             yield path
-            continue
-        below = before if isinstance(before, Mapping) else {}
-        found = list(_walk(path, cast(Mapping[str, Any], below), after))
-        # An empty object which was not there has no leaf of its own.
-        yield from found or ([path] if before is _ABSENT else [])
+        elif isinstance(before, Mapping):
+            yield from _walk(path, cast(Mapping[str, Any], before), after)
+        else:
+            # An empty object which was not there has no leaf of its own.
+            yield from list(_walk(path, {}, after)) or [path]
 
 
 def _divisible(path: Path, value: Any) -> bool:
     depth = _LEAF_DEPTH.get(path[:2], _LEAF_DEPTH.get(path[:1], 1))
     return len(path) < depth and isinstance(value, Mapping)
-
-
-def _same(a: Any, b: Any) -> bool:
-    # 1, 1.0 and True are equal in Python; True is another value in JSON.
-    if a is b:
-        return True
-    if isinstance(a, bool) != isinstance(b, bool):
-        return False
-    if isinstance(a, Mapping) and isinstance(b, Mapping):
-        left, right = cast(Mapping[str, Any], a), cast(Mapping[str, Any], b)
-        return left.keys() == right.keys() and all(_same(v, right[k]) for k, v in left.items())
-    if isinstance(a, list) and isinstance(b, list):
-        first, second = cast(list[Any], a), cast(list[Any], b)
-        return len(first) == len(second) and all(map(_same, first, second))
-    return a == b
 
 
 def _get(document: Mapping[str, Any], path: Path) -> Any:

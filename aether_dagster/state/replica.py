@@ -1,14 +1,23 @@
 """A replica: the join of the deltas which it has been given, and its state document."""
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
-from aether_dagster.state.delta import Authority, Delta, Outcome, Stamp
+from aether_dagster.state.delta import Delta, Outcome
 from aether_dagster.state.document import NODE_FIELDS, PIPELINE_FIELDS
-from aether_dagster.state.lattice import NodeLattice, Register, greater
+from aether_dagster.state.lattice import (
+    Knowledge,
+    NodeLattice,
+    Register,
+    first_report,
+    greater,
+    join,
+    singleton,
+    write_once,
+)
+from aether_dagster.state.mask import Path, same
 
-Path = tuple[str, ...]
+_UNKNOWN = NodeLattice()
 
 
 class Replica:
@@ -29,6 +38,8 @@ class Replica:
         self._nodes: dict[str, NodeLattice] = {}
         self._artifacts: dict[str, Register[str | None]] = {}
         self._records: dict[str, dict[str, Any]] = {}
+        self._last: tuple[int, str] = (-1, "")
+        self._in_order = True
 
     def apply(self, delta: Delta) -> frozenset[Path]:
         """Joins a delta.
@@ -36,50 +47,25 @@ class Replica:
         Returns:
             The leaves of the state document which it changed, as paths.
         """
-        clock = delta.clock or 0
-        changed: set[Path] = set()
-        if delta.pipeline is not None:
-            changed |= self._write_pipeline(delta.pipeline)
-        if delta.context is not None:
-            changed |= self._write_context(delta.context)
-        if delta.report is not None:
-            # The report's own version is the clock which its delta was committed at.
-            self._report = _canonical_max(self._report, {**delta.report, "version": clock})
-        for name, node in delta.nodes.items():
-            lattice = self._nodes.get(name)
-            if lattice is None:
-                lattice = self._nodes[name] = NodeLattice()
-            lattice.apply(node, delta, clock)
-            changed |= self._refresh(name, lattice)
-        stamp = Stamp(0, 0, Authority.STEP, clock, delta.id)
-        for name, value in delta.artifacts.items():
-            changed |= self._write_artifact(name, Register(stamp, value))
-        return frozenset(changed)
+        return self._join(singleton(delta))
 
     def join(self, other: "Replica") -> frozenset[Path]:
         """Joins all that another replica knows; returns the leaves which changed."""
-        changed: set[Path] = set()
-        if other._pipeline is not None:
-            changed |= self._write_pipeline(other._pipeline)
-        if other._context is not None:
-            changed |= self._write_context(other._context)
-        if other._report is not None:
-            self._report = _canonical_max(self._report, other._report)
-        for name, theirs in other._nodes.items():
-            ours = self._nodes.get(name)
-            if ours is None:
-                ours = self._nodes[name] = NodeLattice()
-            ours.join(theirs)
-            changed |= self._refresh(name, ours)
-        for name, register in other._artifacts.items():
-            changed |= self._write_artifact(name, register)
-        return frozenset(changed)
+        return self._join(other.knowledge())
+
+    def knowledge(self) -> Knowledge:
+        """Returns all that this replica knows, a view which follows it."""
+        return Knowledge(self._pipeline, self._context, self._report, self._nodes, self._artifacts)
 
     def copy(self) -> "Replica":
-        """Returns an independent replica which knows the same."""
+        """Returns an independent replica which knows the same; costs a few bytes per node."""
         other = Replica()
-        other.join(self)
         other.version = self.version
+        other._pipeline, other._context, other._report = self._pipeline, self._context, self._report
+        other._nodes = dict(self._nodes)
+        other._artifacts = dict(self._artifacts)
+        other._records = dict(self._records)
+        other._last, other._in_order = self._last, self._in_order
         return other
 
     @property
@@ -99,7 +85,7 @@ class Replica:
 
     def nodes(self) -> list[str]:
         """Returns the declared nodes' names, in topological order."""
-        return list(self._records)
+        return list(self._ordered_records())
 
     def node(self, name: str) -> Mapping[str, Any]:
         """Returns the Node State of a declared node; raises KeyError for another."""
@@ -107,21 +93,18 @@ class Replica:
 
     def outcome(self, name: str) -> Outcome:
         """Returns how a node's newest attempt stands; pending, attempt 0, if it has none."""
-        lattice = self._nodes.get(name)
-        return Outcome(0, "pending") if lattice is None else lattice.current()
+        return self._nodes.get(name, _UNKNOWN).current()
 
     def settled(self, name: str) -> int:
         """Returns the newest attempt of which Dagster has said how it ended, or 0."""
-        lattice = self._nodes.get(name)
-        return 0 if lattice is None else lattice.settled
+        return self._nodes.get(name, _UNKNOWN).settled
 
     def worker(self, name: str) -> str | None:
         """Returns the identity of the process which runs the node's newest attempt."""
-        lattice = self._nodes.get(name)
-        if lattice is None or lattice.worker is None:
+        node = self._nodes.get(name, _UNKNOWN)
+        if node.worker is None or node.worker.stamp.attempt != node.current().attempt:
             return None
-        now = lattice.current()
-        return lattice.worker.value if lattice.worker.stamp.attempt == now.attempt else None
+        return node.worker.value
 
     def artifact(self, name: str) -> str | None:
         """Returns an artifact's path or URI, or None where there is none."""
@@ -138,80 +121,94 @@ class Replica:
 
     def document(self) -> dict[str, Any]:
         """Returns the state document, members in the documented order."""
-        context = self._context or {}
-        variables: Mapping[str, str] = context.get("environment_vars", {})
+        pipeline, context = self._pipeline, self._context or {}
         return {
-            "pipeline": {key: self._pipeline[key] for key in PIPELINE_FIELDS}
-            if self._pipeline
-            else {},
-            "nodes": dict(self._records),
+            "pipeline": {key: pipeline[key] for key in PIPELINE_FIELDS} if pipeline else {},
+            "nodes": dict(self._ordered_records()),
             "context": {
-                "environment_vars": dict(sorted(variables.items())),
+                "environment_vars": dict(sorted(_variables(context).items())),
                 "secret_store": context.get("secret_store"),
                 "active_plugins": list(context.get("active_plugins", ())),
                 "artifacts": self.artifacts(),
             },
         }
 
-    def _write_pipeline(self, pipeline: Mapping[str, Any]) -> set[Path]:
-        before, self._pipeline = self._pipeline, _canonical_max(self._pipeline, pipeline)
+    def _join(self, other: Knowledge) -> frozenset[Path]:
+        changed: set[Path] = set()
+        if other.pipeline is not None:
+            changed |= self._join_pipeline(other.pipeline)
+        if other.context is not None:
+            changed |= self._join_context(other.context)
+        if other.report is not None:
+            self._report = first_report(self._report, other.report)
+        for name, node in other.nodes.items():
+            changed |= self._join_node(name, node)
+        for name, register in other.artifacts.items():
+            changed |= self._join_artifact(name, register)
+        return frozenset(changed)
+
+    def _join_pipeline(self, pipeline: Mapping[str, Any]) -> set[Path]:
+        before = self._pipeline or {}
+        after = self._pipeline = write_once(self._pipeline, pipeline) or {}
         return {
             ("pipeline", key)
             for key in PIPELINE_FIELDS
-            if before is None or before[key] != self._pipeline[key]
+            if key not in before or not same(before[key], after[key])
         }
 
-    def _write_context(self, context: Mapping[str, Any]) -> set[Path]:
-        before, self._context = self._context or {}, _canonical_max(self._context, context)
-        after = self._context
-        changed: set[Path] = {
-            ("context", key)
-            for key in ("secret_store", "active_plugins")
-            if before.get(key) != after[key] or not before
-        }
-        old: Mapping[str, str] = before.get("environment_vars", {})
-        new: Mapping[str, str] = after["environment_vars"]
-        changed |= {
-            ("context", "environment_vars", key)
-            for key in old.keys() | new.keys()
-            if old.get(key) != new.get(key)
-        }
+    def _join_context(self, context: Mapping[str, Any]) -> set[Path]:
+        before = self._context or {}
+        after = self._context = write_once(self._context, context) or {}
+        changed: set[Path] = set()
+        if before.get("secret_store") != after.get("secret_store"):
+            changed.add(("context", "secret_store"))
+        if list(before.get("active_plugins", ())) != list(after.get("active_plugins", ())):
+            changed.add(("context", "active_plugins"))
+        old, new = _variables(before), _variables(after)
+        for key in old.keys() | new.keys():
+            if old.get(key) != new.get(key):
+                changed.add(("context", "environment_vars", key))
         return changed
 
-    def _write_artifact(self, name: str, register: Register[str | None]) -> set[Path]:
-        before = self._artifacts.get(name)
-        after = greater(before, register)
-        if after is None or after is before:
-            return set()
+    def _join_artifact(self, name: str, register: Register[str | None]) -> set[Path]:
+        before = self.artifact(name)
+        after = greater(self._artifacts.get(name), register) or register
         self._artifacts[name] = after
-        value = None if before is None else before.value
-        return {("context", "artifacts", name)} if value != after.value else set()
+        return {("context", "artifacts", name)} if before != after.value else set()
 
-    def _refresh(self, name: str, lattice: NodeLattice) -> set[Path]:
-        if lattice.node_id is None:
+    def _join_node(self, name: str, node: NodeLattice) -> set[Path]:
+        known = self._nodes.get(name)
+        joined = self._nodes[name] = node if known is None else join(known, node)
+        if joined.declared is None:
             return set()
-        before, after = self._records.get(name), lattice.record()
+        before, after = self._records.get(name), joined.record()
         self._records[name] = after
         if before is None:
-            self._sort_last()
+            self._place((joined.declared[0], name))
             return {("nodes", name, key) for key in NODE_FIELDS}
-        return {("nodes", name, key) for key in NODE_FIELDS if before[key] != after[key]}
+        if known is not None and known.declared != joined.declared:
+            self._in_order = False
+        return {("nodes", name, key) for key in NODE_FIELDS if not same(before[key], after[key])}
 
-    def _sort_last(self) -> None:
-        # Nodes are nearly always declared in order; then the new one is where it belongs.
-        names = list(self._records)
-        if len(names) > 1 and self._place(names[-2]) > self._place(names[-1]):
-            names.sort(key=self._place)
-            self._records = {name: self._records[name] for name in names}
+    def _place(self, place: tuple[int, str]) -> None:
+        # Nodes are nearly always declared in order. Where not, they are put in order once, when
+        # somebody reads them: declaring n nodes must not cost n sorts.
+        if place < self._last:
+            self._in_order = False
+        else:
+            self._last = place
 
-    def _place(self, name: str) -> tuple[int, str]:
-        return (self._nodes[name].index or 0, name)
+    def _ordered_records(self) -> dict[str, dict[str, Any]]:
+        if not self._in_order:
+            places = sorted((_index(self._nodes[name]), name) for name in self._records)
+            self._records = {name: self._records[name] for _, name in places}
+            self._last, self._in_order = places[-1], True
+        return self._records
 
 
-def _canonical_max(a: Mapping[str, Any] | None, b: Mapping[str, Any]) -> Mapping[str, Any]:
-    # Write-once: a second, different write is a writer's error. Join still has to be a function.
-    return b if a is None or _text(b) > _text(a) else a
+def _index(node: NodeLattice) -> int:
+    return 0 if node.declared is None else node.declared[0]
 
 
-def _text(value: Mapping[str, Any]) -> str:
-    return json.dumps(value, sort_keys=True, separators=(",", ":"))
+def _variables(context: Mapping[str, Any]) -> Mapping[str, str]:
+    return context.get("environment_vars", {})
