@@ -1,0 +1,143 @@
+"""Which files the versions of an execution amount to: a pure projection of the journal (spec 3)."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from aether_dagster.snapshot.format import render_final, render_node, render_state
+from aether_dagster.snapshot.naming import FINAL, INIT, attempt_name, node_final_name
+from aether_dagster.state import Authority, Delta, Evidence, NodeDelta, Replica
+from aether_dagster.state.machine import TERMINAL
+
+_ENDED = TERMINAL | {"retrying"}
+
+
+@dataclass(frozen=True)
+class SnapshotFile:
+    """A file to be written.
+
+    Args:
+        name: Its name in the execution's folder.
+        data: Its whole content.
+        version: The journal's version at which it became due.
+    """
+
+    name: str
+    data: bytes
+    version: int
+
+
+class Projection:
+    """Folds the versions of one execution, in order, into the files of its folder.
+
+    The same versions give the same files with the same bytes, whoever folds them and when.
+
+    - `state_init.json` when initialization has ended.
+    - `_attemptN` once, when the end of attempt N is known. An output which was handled is not
+      yet an end, for Dagster can still fail the step: `succeeded` waits for its word.
+    - `_final` when Dagster has said how the node's last attempt ended, or at finalization.
+    - `state_final.json` at finalization; nothing afterwards, whatever comes late.
+
+    A node which was succeeded when initialization ended is reused (`--resume`) and has no files.
+    """
+
+    def __init__(self) -> None:
+        self._replica = Replica()
+        self._nodes: dict[str, _NodeFiles] = {}
+        self._finalized = False
+
+    def fold(self, version: int, deltas: Iterable[Delta]) -> list[SnapshotFile]:
+        """Joins one version and returns the files which it makes due, in their order.
+
+        Args:
+            version: Its number.
+            deltas: Its deltas, with their clocks.
+        """
+        if self._finalized:
+            return []
+        files: list[tuple[str, bytes]] = []
+        touched: set[str] = set()
+        initialized = self._replica.initialized
+        for delta in deltas:
+            self._replica.apply(delta)
+            for name in delta.nodes:
+                self._nodes.setdefault(name, _NodeFiles(name)).apply(delta)
+                touched.add(name)
+        if not self._replica.initialized:
+            return []
+        if not initialized:
+            files.append((INIT, render_state(self._replica.document())))
+            self._forget_reused()
+        report = self._replica.report
+        for name in self._replica.nodes():
+            if name in self._nodes and (name in touched or report is not None):
+                files += self._nodes[name].due(self._replica)
+        if report is not None:
+            self._finalized = True
+            files.append((FINAL, render_final(self._replica.document(), report)))
+        return [SnapshotFile(name, data, version) for name, data in files]
+
+    def _forget_reused(self) -> None:
+        for name in self._replica.nodes():
+            if self._replica.outcome(name).status == "succeeded":
+                self._nodes[name].reused = True
+
+
+class _NodeFiles:
+    """What is known of a node's attempts one by one, and which files it has had.
+
+    The replica's record shows the newest attempt alone; the end of an older one may become known
+    after a newer one began.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.reused = False
+        self._name = name
+        self._reports: dict[int, list[Delta]] = {}
+        self._evidence: dict[int, Evidence] = {}
+        self._attempts: set[int] = set()
+        self._final = False
+
+    def apply(self, delta: Delta) -> None:
+        node = delta.nodes[self._name]
+        self._evidence = {**node.evidence, **self._evidence}
+        if node.outcome is not None:
+            alone = replace(delta, nodes={self._name: replace(node, evidence={})})
+            self._reports.setdefault(node.outcome.attempt, []).append(alone)
+
+    def due(self, replica: Replica) -> Iterator[tuple[str, bytes]]:
+        if self.reused:
+            return
+        node_id: str = replica.node(self._name)["node_id"]
+        last = replica.outcome(self._name)
+        settled = last.attempt if replica.report is not None else replica.settled(self._name)
+        for attempt in range(1, last.attempt + 1):
+            if attempt in self._attempts:
+                continue
+            record = self._record(attempt, node_id)
+            status = record["status"]
+            if status in _ENDED and (status != "succeeded" or attempt <= settled):
+                self._attempts.add(attempt)
+                yield attempt_name(node_id, attempt), render_node(record)
+        if not self._final and settled >= last.attempt > 0 and last.status in TERMINAL:
+            self._final = True
+            yield node_final_name(node_id), render_node(replica.node(self._name))
+
+    def _record(self, attempt: int, node_id: str) -> Mapping[str, Any]:
+        """Returns the record as it would be had nothing after that attempt happened."""
+        evidence = dict(_until(attempt, self._evidence))
+        declared = NodeDelta(node_id=node_id, index=0, evidence=evidence)
+        alone = Replica()
+        alone.apply(Delta("", Authority.RECONCILIATION, clock=0, nodes={self._name: declared}))
+        for delta in self._reports.get(attempt, ()):
+            alone.apply(delta)
+        return alone.node(self._name)
+
+
+def _until(attempt: int, evidence: dict[int, Evidence]) -> Iterator[tuple[int, Evidence]]:
+    retries = 0
+    for event_id, event in sorted(evidence.items()):
+        yield event_id, event
+        retries += event.kind == "retry"
+        if retries == attempt:
+            return

@@ -1,0 +1,107 @@
+"""Where execution folders lie: a local folder, or any fsspec URL. A file is whole or absent."""
+
+import re
+from pathlib import Path
+from typing import Protocol, Self
+from urllib.parse import urlsplit
+
+from aether_dagster.snapshot.local import LocalFolders
+from aether_dagster.snapshot.naming import parse_folder
+
+_URL = re.compile(r"(?:[a-z0-9]+::)*[A-Za-z][A-Za-z0-9+.-]+://")
+_URL_AND_NAME = re.compile(rf"({_URL.pattern}.*?)/*([^/]+)/*")
+
+
+class Folders(Protocol):
+    """A place with one level of folders; errors are SnapshotError."""
+
+    def create(self, folder: str) -> None:
+        """Creates a folder; raises FolderExists where it is there."""
+        ...
+
+    def write(self, folder: str, name: str, data: bytes) -> None:
+        """Writes a file whole."""
+        ...
+
+    def read(self, folder: str, name: str) -> bytes:
+        """Returns a file's content."""
+        ...
+
+    def folders(self) -> list[str]:
+        """Returns the names of all folders."""
+        ...
+
+    def names(self, folder: str) -> list[str]:
+        """Returns the names of all files in a folder."""
+        ...
+
+
+class HistoryStore:
+    """A state history: one folder for each execution (spec 3).
+
+    Args:
+        url: A path, or a URL which fsspec opens, such as `s3://bucket/executions`.
+
+    Attributes:
+        url: The same without a password, to be shown.
+    """
+
+    def __init__(self, url: str):
+        self.url = _without_password(url)
+        self._folders: Folders
+        url = url.removeprefix("file://")
+        if _URL.match(url):
+            from aether_dagster.snapshot.remote import RemoteFolders
+
+            self._folders = RemoteFolders(url, self.url)
+        else:
+            self._folders = LocalFolders(Path(url))
+
+    @classmethod
+    def containing(cls, folder: str) -> tuple[Self, str]:
+        """Returns the history in which an execution's folder lies, and the folder's name.
+
+        Args:
+            folder: The folder's path, or its fsspec URL.
+        """
+        url = _URL_AND_NAME.fullmatch(folder)
+        if url is not None:
+            return cls(url[1]), url[2]
+        path = Path(folder).absolute()
+        return cls(str(path.parent)), path.name
+
+    def create(self, folder: str) -> None:
+        """Creates an execution's folder, and what is above it, exclusively.
+
+        Raises:
+            FolderExists: There is one of that name; take the next pipeline id.
+            SnapshotError: It cannot be created.
+        """
+        self._folders.create(folder)
+
+    def write(self, folder: str, name: str, data: bytes) -> None:
+        """Writes a file whole, in place of one of that name; returns once it is durable.
+
+        Whoever reads meanwhile, and whenever the writer is killed, finds the whole file or none.
+
+        Raises:
+            SnapshotError: It cannot be written; nothing of it is left behind.
+        """
+        self._folders.write(folder, name, data)
+
+    def read(self, folder: str, name: str) -> bytes:
+        """Returns a file's content; raises SnapshotError where it cannot be read."""
+        return self._folders.read(folder, name)
+
+    def folders(self) -> list[str]:
+        """Returns the names of the execution folders, oldest first."""
+        return sorted(name for name in self._folders.folders() if parse_folder(name) is not None)
+
+    def names(self, folder: str) -> list[str]:
+        """Returns the names of everything in an execution's folder, sorted."""
+        return sorted(self._folders.names(folder))
+
+
+def _without_password(url: str) -> str:
+    password = urlsplit(url).password
+    return url if password is None else url.replace(f":{password}@", ":***@", 1)
