@@ -24,6 +24,7 @@ _NOBODY = 65534
 # The server ends when its standard input does, so that it cannot outlive a killed test process.
 _UNTIL_STDIN_ENDS = '"$@" </dev/null & read -r _; kill -INT $!; wait $!'
 
+_INITDB = ["-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"]
 _SPEED = ["fsync=off", "synchronous_commit=off", "full_page_writes=off", "max_connections=60"]
 
 
@@ -56,18 +57,24 @@ def postgres_server() -> Iterator[PostgresServer]:
         user = _unprivileged(folder)
         binaries = _binaries(folder, user)
         subprocess.run(
-            [binaries / "initdb", "-D", folder / "data", "-U", "postgres", "-A", "trust"]
-            + ["-E", "UTF8", "--locale=C", "--no-sync"],
-            user=user, cwd=folder, check=True, stdout=subprocess.DEVNULL,
+            [binaries / "initdb", "-D", folder / "data", *_INITDB],
+            user=user,
+            cwd=folder,
+            check=True,
+            stdout=subprocess.DEVNULL,
         )
-        settings = [argument for setting in _SPEED for argument in ("-c", setting)]
+        settings = ["-D", folder / "data", "-k", folder, "-c", "listen_addresses="]
+        settings += [argument for setting in _SPEED for argument in ("-c", setting)]
         with (
             (folder / "log").open("wb") as log,
             subprocess.Popen(
-                ["sh", "-c", _UNTIL_STDIN_ENDS, "sh", binaries / "postgres"]
-                + ["-D", folder / "data", "-k", folder, "-c", "listen_addresses=", *settings],
-                user=user, cwd=folder, start_new_session=True,
-                stdin=subprocess.PIPE, stdout=log, stderr=log,
+                ["sh", "-c", _UNTIL_STDIN_ENDS, "sh", binaries / "postgres", *settings],
+                user=user,
+                cwd=folder,
+                start_new_session=True,
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=log,
             ) as process,
         ):
             server = PostgresServer(folder)
@@ -110,8 +117,6 @@ def _binaries(folder: Path, user: int | None) -> Path:
             shutil.copytree(part, folder / part.name)
         binaries = folder / package.name / "pginstall" / "bin"
     return binaries
-
-
 
 
 def _wait_until_ready(server: PostgresServer, process: subprocess.Popen[bytes]) -> None:

@@ -18,7 +18,7 @@ def _tables(server: PostgresServer, database: str) -> list[str]:
 def test_each_test_gets_an_empty_database(
     postgres_server: PostgresServer, postgres_url: str, turn: int
 ) -> None:
-    database = postgres_url.split("@/")[1].split("?")[0]
+    database = postgres_url.split("@/")[1].split("?", 1)[0]
     assert _tables(postgres_server, database) == []
     with psycopg.connect(postgres_server.conninfo(database)) as connection:
         connection.execute("CREATE TABLE left_behind (turn int)")
