@@ -152,8 +152,10 @@ class _RemoteObjects:
     """
 
     def __init__(self, url: str):
-        found = fsspec.core.url_to_fs(url)  # pyright: ignore[reportUnknownMemberType]
-        self._filesystem, root = cast("tuple[Any, str]", found)
+        self._filesystem, root = cast(
+            "tuple[Any, str]",
+            fsspec.core.url_to_fs(url),  # pyright: ignore[reportUnknownMemberType]
+        )
         self._root = root.rstrip("/")
         self.root_uri = without_credentials(url).rstrip("/")
 
