@@ -1,0 +1,287 @@
+"""A checked pipeline document: what the rest of the product works with."""
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Self, cast
+
+from aether_dagster.errors import ScriptError
+from aether_dagster.script.builtins import with_defaults
+from aether_dagster.script.dependencies import Links, link
+from aether_dagster.script.interpolation import references
+from aether_dagster.script.loader import (
+    MAX_DEPTH,
+    MAX_INTEGER,
+    Loaded,
+    Path,
+    Unreadable,
+    load,
+    parse_scalar,
+)
+from aether_dagster.script.model import DOCUMENT, FORMAT_VERSION, Pipeline, Step
+from aether_dagster.script.rules import HOOK_EVENTS, check_rules, items_at, mapping_at
+from aether_dagster.script.shape import Findings, check_shape, describe
+
+HASH_LENGTH = 15
+
+
+@dataclass(frozen=True, eq=False)
+class Document:
+    """One valid pipeline document.
+
+    Attributes:
+        file: Its path as the user gave it.
+        pipeline: The models.
+        links: Order, dependencies, and what its references name.
+    """
+
+    file: str
+    pipeline: Pipeline
+    links: Links = field(repr=False)
+    loaded: Loaded | None = field(repr=False, default=None)
+
+    @classmethod
+    def from_pipeline(
+        cls,
+        pipeline: Pipeline,
+        *,
+        file: str = "<python>",
+        variables: Mapping[str, str] | None = None,
+        environ: Mapping[str, str] | None = None,
+        known_plugins: Mapping[str, Sequence[str]] | None = None,
+    ) -> Self:
+        """Check a pipeline which was written in Python; arguments as of `parse_document`.
+
+        Raises:
+            ScriptError: With every problem of it.
+        """
+        findings = Findings(file)
+        raw = pipeline.model_dump(by_alias=True)
+        _check_json(raw, (), findings)
+        if problems := findings.problems():
+            raise ScriptError(problems)
+        return cls._check(raw, None, findings, file, variables, environ, known_plugins)
+
+    @classmethod
+    def _check(
+        cls,
+        raw: dict[str, Any],
+        loaded: Loaded | None,
+        findings: Findings,
+        file: str,
+        variables: Mapping[str, str] | None,
+        environ: Mapping[str, str] | None,
+        known_plugins: Mapping[str, Sequence[str]] | None,
+    ) -> Self:
+        findings.name_steps(items_at(raw, "pipeline", "steps"))
+        if variables:
+            raw = _override(raw, variables, findings)
+        pipeline = check_shape(Pipeline, raw, (), findings, context=DOCUMENT)
+        check_rules(raw, findings, known_plugins)
+        links = link(raw, findings, environ)
+        if (problems := findings.problems()) or pipeline is None:
+            raise ScriptError(problems)
+        return cls(file, pipeline, links, loaded)
+
+    @property
+    def name(self) -> str:
+        """The pipeline's name."""
+        return self.pipeline.name
+
+    @property
+    def version(self) -> str:
+        """The Pipeline State's `version` (spec 1.1): `metadata.version`, else the format's."""
+        return self.pipeline.metadata.version or f"{FORMAT_VERSION}.0"
+
+    @property
+    def order(self) -> tuple[str, ...]:
+        """Step ids in topological order, ties in document order."""
+        return self.links.order
+
+    @property
+    def dependencies(self) -> Mapping[str, tuple[str, ...]]:
+        """What each step waits for, by id: data and `dependsOn`."""
+        return self.links.dependencies
+
+    @property
+    def data_dependencies(self) -> Mapping[str, tuple[str, ...]]:
+        """The steps whose output each step takes, by id."""
+        return self.links.data_dependencies
+
+    @cached_property
+    def _steps(self) -> dict[str, tuple[int, Step]]:
+        return {step.id: (index, step) for index, step in enumerate(self.pipeline.steps)}
+
+    def step(self, id: str) -> Step:
+        """Return a step; raises KeyError if there is none of that id."""
+        return self._steps[id][1]
+
+    def step_path(self, id: str) -> Path:
+        """Return the place of a step in the document: `("pipeline", "steps", index)`."""
+        return ("pipeline", "steps", self._steps[id][0])
+
+    def position(self, path: Path) -> tuple[int, int] | None:
+        """Return line and column (from 1) of a value of the document, None without a text."""
+        span = self.loaded.values.get(path) if self.loaded else None
+        return (span.line, span.column) if span else None
+
+    def canonical(self) -> dict[str, Any]:
+        """Return what `config_hash` covers: the document with its defaults filled in.
+
+        It is a valid document itself, with the same `config_hash`.
+        """
+        canonical = self.pipeline.model_dump(mode="json", by_alias=True)
+        hooks = canonical["hooks"]
+        parts = [*canonical["pipeline"]["steps"], *(h for e in HOOK_EVENTS for h in hooks[e])]
+        for part in cast("list[dict[str, Any]]", parts):
+            part["args"] = with_defaults(part["type"], part["args"])
+        return canonical
+
+    @cached_property
+    def config_hash(self) -> str:
+        """The document's hash (spec 1.1): 15 hex digits."""
+        return _hash(self.canonical())
+
+    def step_hash(self, id: str) -> str:
+        """Return a hash of what a step does: itself, and the variables and connector it names."""
+        step = self.step(id)
+        args = with_defaults(step.type, step.args)
+        connector = self.pipeline.connectors.get(str(args.get("connector")))
+        used = connector.model_dump(mode="json") if connector else None
+        return _hash(
+            {
+                "format": FORMAT_VERSION,
+                "step": {**step.model_dump(mode="json", by_alias=True), "args": args},
+                "variables": self._variables_of([args, used]),
+                "connector": used,
+            }
+        )
+
+    def _variables_of(self, value: Any) -> dict[str, Any]:
+        variables = self.pipeline.variables
+        found: dict[str, Any] = {}
+        pending = [value]
+        while pending:
+            for _, reference in references(pending.pop()):
+                name = reference.name
+                if reference.kind == "name" and name in variables and name not in found:
+                    found[name] = variables[name]
+                    pending.append(variables[name])
+        return found
+
+
+def parse_document(
+    source: bytes | str,
+    *,
+    file: str = "<string>",
+    variables: Mapping[str, str] | None = None,
+    environ: Mapping[str, str] | None = None,
+    known_plugins: Mapping[str, Sequence[str]] | None = None,
+) -> Document:
+    """Read and check a pipeline document (spec 2).
+
+    Args:
+        source: YAML 1.2 or JSON; UTF-8 if bytes.
+        file: Its path for messages.
+        variables: Values for the document's variables (`--var`). The text becomes what the
+            variable is in the document: a string, or else the YAML of a number, flag, list …
+        environ: The environment. If given, a name which is neither a variable nor in it is a
+            problem.
+        known_plugins: Installed versions by plugin name. If given, plugins which are missing or
+            do not fit are problems.
+
+    Raises:
+        ScriptError: With every problem of the document, in document order.
+    """
+    try:
+        loaded = load(source, file)
+    except Unreadable as error:
+        raise ScriptError([error.problem]) from None
+    findings = Findings(file, loaded)
+    if not isinstance(loaded.value, dict):
+        expected = "a mapping with 'version' first"
+        findings.add((), "this is no pipeline", found=describe(loaded.value), expected=expected)
+        raise ScriptError(findings.problems())
+    raw = cast("dict[str, Any]", loaded.value)
+    return Document._check(raw, loaded, findings, file, variables, environ, known_plugins)  # pyright: ignore[reportPrivateUsage]
+
+
+def _override(
+    raw: dict[str, Any], variables: Mapping[str, str], findings: Findings
+) -> dict[str, Any]:
+    declared = dict(mapping_at(raw, "variables"))
+    for name, text in variables.items():
+        path = ("variables", name)
+        if name not in declared:
+            findings.add(
+                ("variables",),
+                f"--var {name}: the document has no variable of this name",
+                expected="one of " + ", ".join(declared) if declared else None,
+                suggestion=findings.nearest(name, declared),
+            )
+            continue
+        default = declared[name]
+        value: Any = text
+        if not isinstance(default, str) and default is not None:
+            try:
+                value = parse_scalar(text)
+            except Unreadable:
+                value = None
+            if _kind(value) != _kind(default):
+                findings.add(
+                    path,
+                    f"--var {name} has another type than the variable",
+                    found=describe(text, path),
+                    expected=f"{_kind(default)}, as in the document",
+                )
+                continue
+        declared[name] = value
+    return {**raw, "variables": declared}
+
+
+def _kind(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true or false"
+    if isinstance(value, (int, float)):
+        return "a number"
+    return {dict: "a mapping", list: "a list", str: "a string"}.get(type(value), "null")
+
+
+def _check_json(value: Any, path: Path, findings: Findings) -> None:
+    """Note what RFC 8785 cannot express; only Python can bring such a value."""
+    for where, found in _not_json(value, path):
+        findings.add(where, "this value is not JSON", found=found, expected="a JSON value")
+
+
+def _not_json(value: Any, path: Path) -> Iterator[tuple[Path, str]]:
+    if value is None or isinstance(value, bool):
+        return
+    if isinstance(value, str):
+        if not value.isascii() and any("\ud800" <= c <= "\udfff" for c in value):
+            yield path, "half of a surrogate pair"
+    elif isinstance(value, int):
+        if abs(value) > MAX_INTEGER:
+            yield path, "a whole number beyond 2^53 - 1"
+    elif isinstance(value, float):
+        if not abs(value) < float("inf"):
+            yield path, str(value)
+    elif len(path) > MAX_DEPTH:
+        yield path, "a value which is nested too deeply"
+    elif isinstance(value, (list, tuple)):
+        for index, item in enumerate(cast("Sequence[Any]", value)):
+            yield from _not_json(item, (*path, index))
+    elif isinstance(value, dict):
+        for key, item in cast("dict[Any, Any]", value).items():
+            if isinstance(key, str):
+                yield from _not_json(item, (*path, key))
+            else:
+                yield path, f"the key {key!r}, which is no string"
+    else:
+        yield path, f"a value of type {type(value).__name__}"
+
+
+def _hash(value: Any) -> str:
+    import rfc8785
+
+    return hashlib.sha256(rfc8785.dumps(value)).hexdigest()[:HASH_LENGTH]

@@ -1,0 +1,270 @@
+"""The pipeline document as pydantic models (spec 2), for YAML and for Python alike."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationInfo,
+    model_validator,
+)
+
+FORMAT_VERSION = "2.1"
+MAX_ID_LENGTH = 128
+
+PIPELINE_NAME = r"^[A-Za-z0-9_-]+$"
+IDENTIFIER = r"^[A-Za-z_][A-Za-z0-9_-]*$"
+VARIABLE_NAME = r"^[A-Za-z_][A-Za-z0-9_]*$"
+TYPE_NAME = r"^[A-Za-z][A-Za-z0-9_.-]*/[A-Za-z][A-Za-z0-9_.-]*$"
+CONNECTOR_TYPE = r"^[A-Za-z][A-Za-z0-9_.-]*(/[A-Za-z][A-Za-z0-9_.-]*)?$"
+PLUGIN_NAME = r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$"
+SEMANTIC_VERSION = (
+    r"^(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?$"
+)
+OWNER = r"^(team:.+|[^@\s]+@[^@\s]+\.[^@\s]+)$"
+LABEL_KEY = r"^([A-Za-z0-9_.-]{1,63}/)?[A-Za-z0-9_.-]{1,63}$"
+LABEL_VALUE = r"^[A-Za-z0-9_.-]{0,63}$"
+STORE_URL = r"^([A-Za-z][A-Za-z0-9+.-]*://|\$\{).*$"
+
+EXPECTED_BY_PATTERN = {
+    PIPELINE_NAME: "letters, digits, '_' and '-'",
+    IDENTIFIER: "letters, digits, '_' and '-', beginning with a letter or '_'",
+    VARIABLE_NAME: "letters, digits and '_', beginning with a letter or '_'",
+    TYPE_NAME: "a step type such as 'python/call', or 'Plugin/action'",
+    CONNECTOR_TYPE: "'sql', 'http', or 'Plugin/kind'",
+    PLUGIN_NAME: "the name of a distribution",
+    SEMANTIC_VERSION: "a semantic version such as '1.4.0'",
+    OWNER: "an e-mail address, or a team such as 'team:data'",
+    LABEL_KEY: "at most 63 letters, digits, '_', '-' and '.', maybe after a 'namespace/'",
+    LABEL_VALUE: "at most 63 letters, digits, '_', '-' and '.'",
+    STORE_URL: "a URL such as 'vault://aether-prod'",
+}
+
+DOCUMENT = "document"
+"""Validation context which says that the data has a document's shape, not Python's short form."""
+
+
+def _integral(value: Any) -> Any:
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+Identifier = Annotated[str, StringConstraints(pattern=IDENTIFIER)]
+VariableName = Annotated[str, StringConstraints(pattern=VARIABLE_NAME)]
+Count = Annotated[int, BeforeValidator(_integral), Field(ge=0)]
+"""A whole number ≥ 0; JSON does not tell 2 from 2.0."""
+Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+class Part(BaseModel):
+    """Base of every part of a document: strict, frozen, unknown keys are errors.
+
+    An explicit null for an optional key means its default (spec 1.1, `config_hash`).
+    """
+
+    model_config = ConfigDict(
+        strict=True,
+        frozen=True,
+        extra="forbid",
+        validate_by_name=True,
+        validate_by_alias=True,
+        hide_input_in_errors=True,
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _null_means_default(cls, data: Any) -> Any:
+        if not isinstance(data, dict) or not any(v is None for v in data.values()):  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]
+            return data  # pyright: ignore[reportUnknownVariableType]
+        optional: set[str] = set()
+        for name, field in cls.model_fields.items():
+            if not field.is_required():
+                optional.update({name, str(field.validation_alias or name)})
+        return {k: v for k, v in data.items() if v is not None or k not in optional}  # pyright: ignore[reportUnknownVariableType]
+
+
+class Metadata(Part):
+    """What a pipeline is: `name` is required, the rest describes it."""
+
+    name: Annotated[str, StringConstraints(pattern=PIPELINE_NAME, max_length=MAX_ID_LENGTH)]
+    version: Annotated[str, StringConstraints(pattern=SEMANTIC_VERSION)] | None = None
+    description: str | None = None
+    owners: Sequence[Annotated[str, StringConstraints(pattern=OWNER)]] = ()
+    labels: dict[
+        Annotated[str, StringConstraints(pattern=LABEL_KEY)],
+        Annotated[str, StringConstraints(pattern=LABEL_VALUE)],
+    ] = Field(default_factory=dict)
+
+
+class PluginRequirement(Part):
+    """A plugin which the pipeline needs, and the npm-style range its version must be in."""
+
+    name: Annotated[str, StringConstraints(pattern=PLUGIN_NAME)]
+    version: str = "*"
+
+
+class Context(Part):
+    """What the Execution Context begins with (spec 1.1), and `secret_env`.
+
+    `secret_env` names environment variables whose values are secrets: they are redacted and
+    never kept in the journal.
+    """
+
+    environment_vars: dict[VariableName, str] = Field(default_factory=dict)
+    secret_store: Annotated[str, StringConstraints(pattern=STORE_URL)] | None = None
+    artifacts: dict[Annotated[str, StringConstraints(min_length=1)], str] = Field(
+        default_factory=dict
+    )
+    secret_env: Sequence[VariableName] = ()
+
+
+class Connector(Part):
+    """A named connection, which becomes a Dagster resource.
+
+    `type` is `sql` (`url` is a SQLAlchemy URL, `options` go to its engine), `http` (`url` is the
+    base URL, `headers` go with every request), or `Plugin/kind`.
+    """
+
+    type: Annotated[str, StringConstraints(pattern=CONNECTOR_TYPE)]
+    url: str | None = None
+    headers: dict[str, str] = Field(default_factory=dict)
+    options: dict[str, Any] = Field(default_factory=dict)
+
+
+class Retry(Part):
+    """How long to wait before a step's next attempt, in seconds.
+
+    The wait before retry n is `delay` (constant), `delay * n` (linear) or `delay * 2**(n - 1)`
+    (exponential), at most `max_delay`; jitter `full` takes a random part of it, `plus_minus`
+    varies it by up to its half.
+    """
+
+    delay: Seconds = 1.0
+    backoff: Literal["constant", "linear", "exponential"] = "constant"
+    jitter: Literal["none", "full", "plus_minus"] = "none"
+    max_delay: Seconds | None = None
+
+
+class Step(Part):
+    """One step of a pipeline.
+
+    Args:
+        id: Its name, unique in the pipeline, at most 128 characters.
+        type: A built-in type (`python/call`, …) or `Plugin/action`.
+        args: Arguments of that type; strings may hold references (`${…}`).
+        depends_on: Ids of steps which must succeed first (`dependsOn` in a document).
+        retries: Attempts after the first one which failed.
+        retry: The wait between attempts.
+        timeout: Seconds for one attempt.
+        parallel: False makes the step run alone within its execution.
+        description: What it does, for people.
+    """
+
+    id: Annotated[str, StringConstraints(pattern=IDENTIFIER, max_length=MAX_ID_LENGTH)]
+    type: Annotated[str, StringConstraints(pattern=TYPE_NAME)]
+    description: str | None = None
+    args: dict[str, Any] = Field(default_factory=dict)
+    depends_on: Sequence[str] = Field(
+        default=(), validation_alias="dependsOn", serialization_alias="dependsOn"
+    )
+    retries: Count = 0
+    retry: Retry = Field(default_factory=Retry)
+    timeout: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    parallel: bool = True
+
+
+class Hook(Part):
+    """What to do after an execution ended: a step type, its arguments, seconds it may take."""
+
+    type: Annotated[str, StringConstraints(pattern=TYPE_NAME)]
+    args: dict[str, Any] = Field(default_factory=dict)
+    timeout: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+
+
+class Hooks(Part):
+    """Deliveries after the final state is committed (spec 5)."""
+
+    on_success: Sequence[Hook] = Field(
+        default=(), validation_alias="onSuccess", serialization_alias="onSuccess"
+    )
+    on_failure: Sequence[Hook] = Field(
+        default=(), validation_alias="onFailure", serialization_alias="onFailure"
+    )
+    on_complete: Sequence[Hook] = Field(
+        default=(), validation_alias="onComplete", serialization_alias="onComplete"
+    )
+
+
+class Steps(Part):
+    """The document's `pipeline`: its steps."""
+
+    steps: Annotated[Sequence[Step], Field(min_length=1)]
+
+
+class Pipeline(Part):
+    """A whole pipeline document (spec 2).
+
+    In Python, `Pipeline(name="load", steps=[Step(…), …])` is short for the document's shape;
+    `metadata=Metadata(…)` stands in for `name` where there is more to say. Both ways give the
+    same document and the same `config_hash`.
+
+    Raises:
+        pydantic.ValidationError: The parts do not fit the models. The rules between parts
+            (references, cycles, names …) are checked by `Document.from_pipeline`.
+    """
+
+    version: Literal["2.1"]
+    metadata: Metadata
+    plugins: Sequence[PluginRequirement] = ()
+    context: Context = Field(default_factory=Context)
+    variables: dict[VariableName, Any] = Field(default_factory=dict)
+    connectors: dict[Identifier, Connector] = Field(default_factory=dict)
+    pipeline: Steps
+    hooks: Hooks = Field(default_factory=Hooks)
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            *,
+            steps: Sequence[Step],
+            name: str = ...,
+            metadata: Metadata = ...,
+            plugins: Sequence[PluginRequirement] = ...,
+            context: Context = ...,
+            variables: dict[str, Any] = ...,
+            connectors: dict[str, Connector] = ...,
+            hooks: Hooks = ...,
+        ) -> None: ...
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_short_form(cls, data: Any, info: ValidationInfo) -> Any:
+        if info.context == DOCUMENT or not isinstance(data, dict):
+            return data  # pyright: ignore[reportUnknownVariableType]
+        whole: dict[str, Any] = {"version": FORMAT_VERSION, **data}
+        if "name" in whole and "metadata" not in whole:
+            whole["metadata"] = {"name": whole.pop("name")}
+        if "steps" in whole and "pipeline" not in whole:
+            whole["pipeline"] = {"steps": whole.pop("steps")}
+        return whole
+
+    @property
+    def name(self) -> str:
+        """The pipeline's name: `metadata.name`."""
+        return self.metadata.name
+
+    @property
+    def steps(self) -> Sequence[Step]:
+        """The steps in document order."""
+        return self.pipeline.steps
+
+    def to_yaml(self) -> str:
+        """Return the document as YAML 1.2, leaving out what has its default."""
+        from aether_dagster.script.loader import dump
+
+        document = self.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+        return dump({"version": self.version, **document})

@@ -1,0 +1,334 @@
+"""Turns what pydantic says about a document's shape into problems with a place and a hint."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from difflib import get_close_matches
+from typing import Any, TypeVar, cast, get_args
+
+from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
+
+from aether_dagster.errors import Problem
+from aether_dagster.script.credentials import is_credential_name, without_password
+from aether_dagster.script.loader import Loaded, Path
+from aether_dagster.script.model import EXPECTED_BY_PATTERN
+
+_Model = TypeVar("_Model", bound=BaseModel)
+
+_EXPECTED_BY_TYPE = {
+    "string_type": "a string",
+    "bool_type": "true or false",
+    "bool_parsing": "true or false",
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "dict_type": "a mapping",
+    "model_type": "a mapping",
+    "list_type": "a list",
+    "is_instance_of": "a list",
+    "sequence_str": "a list",
+    "finite_number": "a finite number",
+}
+_EXPECTED_BY_LIMIT = {
+    "greater_than": ("gt", "more than {:g}"),
+    "greater_than_equal": ("ge", "at least {:g}"),
+    "string_too_long": ("max_length", "at most {} characters"),
+    "string_too_short": ("min_length", "at least {} character"),
+    "too_short": ("min_length", "at least {}"),
+}
+_SYNONYMS = {
+    "needs": "dependsOn",
+    "after": "dependsOn",
+    "upstream": "dependsOn",
+    "with": "args",
+    "params": "args",
+    "arguments": "args",
+    "uses": "type",
+    "name": "id",
+    "task_id": "id",
+    "timeout-minutes": "timeout",
+    "env": "environment_vars",
+    "secrets": "secret_env",
+}
+_YAML_1_1_FLAGS = {
+    **dict.fromkeys(("yes", "on", "y"), "true"),
+    **dict.fromkeys(("no", "off", "n"), "false"),
+}
+_MAX_SUGGESTIONS = 50
+
+
+class Findings:
+    """Collects the problems of one document.
+
+    Args:
+        file: The document's name for messages.
+        loaded: Its text and places; None where it was written in Python.
+    """
+
+    def __init__(self, file: str, loaded: Loaded | None = None):
+        self._file = file
+        self._loaded = loaded
+        self._suggestions_left = _MAX_SUGGESTIONS
+        self._labels: dict[int, str] = {}
+        self._problems: list[Problem] = list(loaded.problems) if loaded else []
+
+    def name_steps(self, steps: Sequence[Any]) -> None:
+        """Let messages speak of steps by their ids."""
+        for index, step in enumerate(steps):
+            if isinstance(step, Mapping):
+                name = cast("Mapping[str, Any]", step).get("id")
+                if isinstance(name, str):
+                    self._labels[index] = name
+
+    def add(
+        self,
+        path: Path,
+        message: str,
+        *,
+        found: str | None = None,
+        expected: str | None = None,
+        suggestion: str | None = None,
+        at_key: bool = False,
+        ordinal: int | None = None,
+    ) -> None:
+        """Note a problem.
+
+        Args:
+            path: The part of the document which it is about.
+            message: What is wrong, without the place.
+            found: What stands there.
+            expected: What may stand there.
+            suggestion: The nearest right thing.
+            at_key: Whether the key is wrong rather than its value.
+            ordinal: The `${` of the string which is meant, counted from 0.
+        """
+        line, column = self._place(path, at_key, ordinal) or (None, None)
+        label = self._label(path[:-1] if at_key else path)
+        text = f"{label}: {message}" if label else message[:1].upper() + message[1:]
+        self._problems.append(
+            Problem(self._file, line, column, text, found, expected, suggestion)
+        )
+
+    def problems(self) -> list[Problem]:
+        """Everything noted, each once, in document order."""
+        unique = dict.fromkeys(self._problems)
+        return sorted(unique, key=lambda p: (p.line or 0, p.column or 0))
+
+    def nearest(self, name: str, known: Iterable[str]) -> str | None:
+        """Return the known name which is most like `name`, if one is."""
+        if self._suggestions_left <= 0:
+            return None
+        self._suggestions_left -= 1
+        folded = {candidate.lower(): candidate for candidate in known}
+        near = get_close_matches(name.lower(), folded, n=1, cutoff=0.6)
+        return folded[near[0]] if near else None
+
+    def line(self, path: Path) -> int | None:
+        """Return the line in which a value stands, where there is a text."""
+        place = self._place(path, False, None)
+        return place[0] if place else None
+
+    def written(self, path: Path) -> str | None:
+        """Return a value as it is written in the document, where there is a text."""
+        span = self._loaded.values.get(path) if self._loaded else None
+        return self._loaded.text[span.start : span.end] if self._loaded and span else None
+
+    def _place(self, path: Path, at_key: bool, ordinal: int | None) -> tuple[int, int] | None:
+        if self._loaded is None:
+            return None
+        if at_key and path in self._loaded.keys:
+            return self._loaded.keys[path]
+        while path and path not in self._loaded.values:
+            path = path[:-1]
+        span = self._loaded.values.get(path)
+        if span is None:
+            return 1, 1
+        if ordinal is not None:
+            index = span.start - 1
+            for _ in range(ordinal + 1):
+                index = self._loaded.text.find("${", index + 1, span.end)
+                if index < 0:
+                    break
+            else:
+                text = self._loaded.text
+                return text.count("\n", 0, index) + 1, index - text.rfind("\n", 0, index)
+        return span.line, span.column
+
+    def _label(self, path: Path) -> str:
+        if path[:2] == ("pipeline", "steps") and len(path) > 2:
+            index = cast("int", path[2])
+            name = self._labels.get(index)
+            step = f"step {name!r}" if name is not None else f"step number {index + 1}"
+            rest = dotted(path[3:])
+            return f"{step}, {rest}" if rest else step
+        return dotted(path)
+
+
+def dotted(path: Path) -> str:
+    """Write a path as people do: `hooks.onSuccess[0].args`."""
+    text = ""
+    for part in path:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)
+    return text
+
+
+def describe(value: Any, path: Path = ()) -> str:
+    """Say what a value is, without giving away what could be a credential."""
+    if any(isinstance(part, str) and is_credential_name(part) for part in path):
+        return "a value which is not shown"
+    if isinstance(value, str):
+        shown = without_password(value)
+        return f"the string {shown if len(shown) <= 60 else shown[:57] + '...'!r}"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if value is None:
+        return "null"
+    if isinstance(value, (int, float)):
+        return f"the number {value}"
+    return "a mapping" if isinstance(value, Mapping) else "a list"
+
+
+def check_shape(
+    model: type[_Model], value: Any, path: Path, findings: Findings, context: Any = None
+) -> _Model | None:
+    """Validate part of a document; its problems go to `findings`.
+
+    Args:
+        model: What it should be.
+        value: The plain data.
+        path: Where the data stands in the document.
+        findings: Takes the problems.
+        context: Validation context of the model.
+
+    Returns:
+        The model, or None if there were problems.
+    """
+    try:
+        return model.model_validate(value, by_alias=True, by_name=False, context=context)
+    except ValidationError as error:
+        details = error.errors(include_url=False)
+    located = [(_data_path(detail, value), detail) for detail in details]
+    branches = {where for (where, in_union), _ in located if in_union}
+    merged: dict[Path, list[ErrorDetails]] = {}
+    for (where, in_union), detail in located:
+        # A branch of a union which got further says more than those which failed at once.
+        if in_union and any(b != where and b[: len(where)] == where for b in branches):
+            continue
+        merged.setdefault(where, []).append(detail)
+    for where, group in merged.items():
+        _explain(model, value, path, where, group, findings)
+    return None
+
+
+def _explain(
+    model: type[BaseModel],
+    value: Any,
+    path: Path,
+    where: Path,
+    details: list[ErrorDetails],
+    findings: Findings,
+) -> None:
+    detail = details[0]
+    kind = detail["type"]
+    if kind == "missing":
+        findings.add((*path, *where[:-1]), f"the key {where[-1]!r} is missing")
+    elif kind == "extra_forbidden":
+        known = _keys_at(model, where[:-1])
+        key = str(where[-1])
+        synonym = _SYNONYMS.get(key)
+        findings.add(
+            (*path, *where),
+            f"unknown key {key!r}",
+            expected="one of " + ", ".join(known) if known else None,
+            suggestion=synonym if synonym in known else findings.nearest(key, known),
+            at_key=True,
+        )
+    elif detail["loc"][-1:] == ("[key]",):
+        findings.add(
+            (*path, *where),
+            "this key cannot be used",
+            found=repr(where[-1]),
+            expected=_expected(detail),
+            at_key=True,
+        )
+    elif kind == "value_error":
+        findings.add((*path, *where), str(detail.get("ctx", {}).get("error", detail["msg"])))
+    else:
+        expected = " or ".join(dict.fromkeys(_expected(each) for each in details))
+        given = _at(value, where)
+        whole = (*path, *where)
+        findings.add(
+            whole,
+            "wrong value",
+            found=describe(given, whole),
+            expected=expected,
+            suggestion=_better(given, details, findings, whole),
+        )
+
+
+def _expected(detail: ErrorDetails) -> str:
+    kind, facts = detail["type"], detail.get("ctx", {})
+    if kind == "literal_error":
+        return str(facts["expected"])
+    if kind == "string_pattern_mismatch":
+        return EXPECTED_BY_PATTERN.get(str(facts["pattern"]), str(facts["pattern"]))
+    if kind in _EXPECTED_BY_LIMIT:
+        fact, text = _EXPECTED_BY_LIMIT[kind]
+        return text.format(facts[fact])
+    return _EXPECTED_BY_TYPE.get(kind, detail["msg"])
+
+
+def _better(
+    given: Any, details: list[ErrorDetails], findings: Findings, path: Path
+) -> str | None:
+    kinds = {detail["type"] for detail in details}
+    if isinstance(given, str):
+        if "literal_error" in kinds:
+            options = str(details[0].get("ctx", {}).get("expected", "")).split("'")[1::2]
+            return findings.nearest(given, options)
+        if "bool_type" in kinds:
+            word = given.lower()
+            return _YAML_1_1_FLAGS.get(word, word if word in ("true", "false") else None)
+        if kinds & {"int_type", "float_type"} and given.replace(".", "", 1).isdigit():
+            return given
+    elif given is not None and "string_type" in kinds and not isinstance(given, (list, dict)):
+        return f'"{findings.written(path) or given}"'
+    return None
+
+
+def _at(value: Any, path: Path) -> Any:
+    for part in path:
+        value = value[part]
+    return value
+
+
+def _data_path(detail: ErrorDetails, value: Any) -> tuple[Path, bool]:
+    """Drop from pydantic's location what is no part of the data: names of union branches."""
+    path: list[str | int] = []
+    in_union = False
+    loc = detail["loc"]
+    for index, part in enumerate(loc):
+        if isinstance(value, Mapping) and part in value:
+            value = cast("Mapping[Any, Any]", value)[part]
+        elif isinstance(value, (list, tuple)) and isinstance(part, int):
+            value = cast("Sequence[Any]", value)[part]
+        elif index < len(loc) - 1 or detail["type"] != "missing":
+            in_union = in_union or part != "[key]"
+            continue
+        path.append(part)
+    return tuple(path), in_union
+
+
+def _keys_at(model: type[BaseModel], path: Path) -> list[str]:
+    """The keys which the model knows at a path, following fields, lists and mappings."""
+    annotation: Any = model
+    for part in path:
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            annotation = _fields(annotation)[str(part)].annotation
+        else:
+            annotation = get_args(annotation)[-1]
+    return list(_fields(annotation)) if isinstance(annotation, type) else []
+
+
+def _fields(model: type[BaseModel]) -> dict[str, FieldInfo]:
+    return {str(f.validation_alias or n): f for n, f in model.model_fields.items()}
