@@ -1,0 +1,106 @@
+"""The faces of a running execution which are not live: plain lines, JSON lines, silence."""
+
+import contextlib
+from types import TracebackType
+from typing import Protocol, Self, TextIO
+
+from aether_dagster.cli.output import write_lines
+from aether_dagster.cli.progress import Change, NodeProgress, Progress
+from aether_dagster.cli.text import error_line, moment, seconds
+from aether_dagster.protocol import Frames, encode
+
+
+class Display(Protocol):
+    """Shows an execution while it goes on; a context manager around it."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None: ...
+
+    def change(self, change: Change) -> None:
+        """Shows a committed change; called from one thread, in the order of the journal."""
+        ...
+
+
+class Silence(contextlib.AbstractContextManager["Silence", None]):
+    """Shows nothing."""
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        return None
+
+    def change(self, change: Change) -> None:
+        """Does nothing."""
+
+
+class PlainLines(Silence):
+    """One line for each change of a node's status, for logs and files.
+
+    Args:
+        stream: Where the lines go.
+        name: The pipeline's name.
+    """
+
+    def __init__(self, stream: TextIO, name: str):
+        self._stream = stream
+        self._name = name
+        self._progress = Progress()
+
+    def change(self, change: Change) -> None:
+        """Writes a line for each node whose status or attempt is another now."""
+        began = not self._progress.pipeline_id
+        nodes = self._progress.observe(change)
+        at = moment(change.committed_at)
+        lines = [
+            f"{at}  {node.status:<9}  {node.name}{_details(node)}"
+            for node in nodes
+            if node.attempt or node.skipped
+        ]
+        if began and self._progress.pipeline_id:
+            count = len(self._progress.nodes)
+            lines.insert(
+                0,
+                f"{at}  started    {self._name}  {self._progress.pipeline_id}  "
+                f"{count} {'step' if count == 1 else 'steps'}",
+            )
+        write_lines(self._stream, lines)
+
+
+class JsonLines(Silence):
+    """One message of the live protocol for each change, the first a snapshot (spec 4).
+
+    Args:
+        stream: Where the messages go, and nothing else may.
+    """
+
+    def __init__(self, stream: TextIO):
+        self._stream = stream
+        self._frames = Frames()
+        self._began = False
+
+    def change(self, change: Change) -> None:
+        """Writes the change's frame; a change which leaves the document alone has none."""
+        document = change.replica.document()
+        if not self._began:
+            self._began = True
+            frame = self._frames.snapshot(document, committed_at=change.committed_at, started={})
+        else:
+            frame = self._frames.update(document, change.paths, committed_at=change.committed_at)
+        if frame is not None:
+            write_lines(self._stream, [encode(frame)])
+
+
+def _details(node: NodeProgress) -> str:
+    details = f"  attempt {node.attempt}" if node.attempt else ""
+    if node.status != "executing" and node.attempt:
+        details += f"  {seconds(node.execution_time)}"
+    return details if node.error is None else f"{details}  {error_line(node.error)}"

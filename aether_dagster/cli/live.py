@@ -1,0 +1,153 @@
+"""The live view of a running execution in a terminal."""
+
+import threading
+import time
+from collections.abc import Iterable, Sequence
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from aether_dagster.cli.progress import ENDED, Change, NodeProgress, Progress
+from aether_dagster.cli.summary import STYLES
+from aether_dagster.cli.text import counted, error_line, seconds
+
+_MARKS = {
+    "succeeded": "✓",
+    "failed": "✗",
+    "executing": "●",
+    "retrying": "↻",
+    "pending": "·",
+}
+_RUNNING = frozenset({"executing", "retrying"})
+_REFRESHES_PER_SECOND = 5
+_LINES_BELOW = 3
+_BAR_WIDTH = 20
+
+
+class LiveView:
+    """One line for each node, a progress bar and counts, drawn again in place.
+
+    Where the terminal has too few lines for all nodes, those which run, which failed and which
+    changed last are shown.
+
+    Args:
+        console: A terminal.
+        name: The pipeline's name.
+    """
+
+    def __init__(self, console: Console, name: str):
+        self._console = console
+        self._name = name
+        self._progress = Progress()
+        self._lock = threading.Lock()
+        self._started = time.monotonic()
+        self._ended = False
+        self._live = Live(
+            console=console,
+            get_renderable=self._render,
+            refresh_per_second=_REFRESHES_PER_SECOND,
+            # What steps print belongs to Dagster's captured logs, which take it from there.
+            redirect_stdout=False,
+            redirect_stderr=False,
+        )
+
+    def __enter__(self) -> Self:
+        self._started = time.monotonic()
+        self._live.start(refresh=True)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._ended = True
+        self._live.stop()
+
+    def change(self, change: Change) -> None:
+        """Takes a committed change in; it is drawn at the next refresh."""
+        with self._lock:
+            self._progress.observe(change)
+
+    def _render(self) -> RenderableType:
+        now = time.monotonic()
+        with self._lock:
+            nodes = list(self._progress.nodes.values())
+            counts = self._progress.counts()
+            pipeline_id = self._progress.pipeline_id
+        room = self._console.size.height - _LINES_BELOW
+        if self._ended and len(nodes) > room:
+            nodes = []
+        heading = Text(f"{self._name}  {pipeline_id}", "bold", no_wrap=True, overflow="ellipsis")
+        return Group(
+            heading,
+            node_lines(visible(nodes, room - 1), now),
+            bar_line(counts, now - self._started),
+        )
+
+
+def visible(nodes: Sequence[NodeProgress], room: int) -> list[NodeProgress]:
+    """Returns the nodes to be shown on so many lines.
+
+    All, in topological order, where there is room; else those which run, which failed, and which
+    changed last, the latest change at the bottom.
+    """
+    if len(nodes) <= room:
+        return list(nodes)
+    latest_first = sorted(
+        (node for node in nodes if node.changed), key=lambda node: node.changed, reverse=True
+    )
+    running = [node for node in latest_first if node.status in _RUNNING]
+    failed = [node for node in latest_first if node.status == "failed"]
+    chosen = {node.name: node for node in _first(running, room * 2 // 3)}
+    for node in (*_first(failed, room // 3), *latest_first):
+        if len(chosen) >= room:
+            break
+        if node.attempt:
+            chosen[node.name] = node
+    return sorted(chosen.values(), key=lambda node: node.changed)
+
+
+def node_lines(nodes: Iterable[NodeProgress], now: float) -> Table:
+    """Returns a line for each node: status, name, attempt, elapsed, and its error's first line."""
+    lines = Table.grid(padding=(0, 2, 0, 0), expand=False)
+    lines.add_column(no_wrap=True)
+    lines.add_column(no_wrap=True, overflow="ellipsis", max_width=48)
+    lines.add_column(no_wrap=True)
+    lines.add_column(no_wrap=True, justify="right")
+    lines.add_column(no_wrap=True, overflow="ellipsis")
+    for node in nodes:
+        style = STYLES[node.status]
+        lines.add_row(
+            Text(f"{_MARKS[node.status]} {node.status}", style),
+            Text(node.name, "dim" if node.status == "pending" else ""),
+            f"attempt {node.attempt}" if node.attempt else "",
+            seconds(node.seconds(now)) if node.attempt else "",
+            Text("" if node.error is None else error_line(node.error), style),
+        )
+    return lines
+
+
+def bar_line(counts: dict[str, int], elapsed: float) -> Table:
+    """Returns the progress bar with the number of nodes in each status and the time so far."""
+    total = sum(counts.values())
+    done = sum(count for status, count in counts.items() if status in ENDED)
+    told = {status: count for status, count in counts.items() if status != "pending"}
+    line = Table.grid(padding=(0, 2, 0, 0), expand=False)
+    line.add_column(width=_BAR_WIDTH)
+    line.add_column(no_wrap=True, overflow="ellipsis")
+    line.add_row(
+        ProgressBar(total=max(total, 1), completed=done, width=_BAR_WIDTH),
+        f"{done}/{total}  {seconds(elapsed)}  {counted(told)}",
+    )
+    return line
+
+
+def _first(nodes: Sequence[NodeProgress], count: int) -> Sequence[NodeProgress]:
+    return nodes[: max(count, 1)]

@@ -1,0 +1,132 @@
+"""What somebody who watches an execution wants to know, kept up to date from its changes."""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+from aether_dagster.state import Replica
+
+# Statuses in the order in which a reader wants their counts.
+STATUSES = ("succeeded", "failed", "executing", "retrying", "pending")
+ENDED = frozenset({"succeeded", "failed"})
+_SHOWN = frozenset({"status", "retry_count", "error"})
+
+
+class Change(Protocol):
+    """One committed version of an execution, as `orchestration.launch` reports it."""
+
+    @property
+    def replica(self) -> Replica:
+        """The state after it."""
+        ...
+
+    @property
+    def paths(self) -> frozenset[tuple[str, ...]]:
+        """The leaves of the state document which it changed."""
+        ...
+
+    @property
+    def committed_at(self) -> float:
+        """When it was committed, in Unix seconds."""
+        ...
+
+    @property
+    def version(self) -> int:
+        """Its number."""
+        ...
+
+
+@dataclass(frozen=True)
+class NodeProgress:
+    """How one node stands.
+
+    Args:
+        name: The step's id.
+        status: One of the five statuses.
+        attempt: From 1; 0 where it never started.
+        execution_time: Seconds of the ended attempt.
+        error: The node's error, if it has one.
+        since: When its attempt started, by the watcher's own clock.
+        changed: Place in the order of all changes; the greatest is the latest.
+    """
+
+    name: str
+    status: str = "pending"
+    attempt: int = 0
+    execution_time: float = 0.0
+    error: Mapping[str, Any] | None = None
+    since: float = 0.0
+    changed: int = 0
+
+    @property
+    def skipped(self) -> bool:
+        """Whether it is known that it will not start."""
+        return self.status == "pending" and self.error is not None
+
+    def seconds(self, now: float) -> float:
+        """Returns how long its attempt took, or has taken until `now`."""
+        return now - self.since if self.status == "executing" else self.execution_time
+
+
+class Progress:
+    """The nodes of an execution as far as its changes have been seen.
+
+    Args:
+        clock: Monotonic seconds, for what has elapsed on running nodes.
+
+    Attributes:
+        pipeline_id: The execution's id, empty until it is initialized.
+        nodes: All nodes by name, in topological order.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic):
+        self.pipeline_id = ""
+        self.nodes: dict[str, NodeProgress] = {}
+        self._clock = clock
+        self._changes = 0
+
+    def observe(self, change: Change) -> list[NodeProgress]:
+        """Takes a change in; returns the nodes whose status, attempt or error is another now."""
+        replica = change.replica
+        if not self.pipeline_id and replica.initialized:
+            self.pipeline_id = replica.pipeline["id"]
+        names = {
+            path[1]
+            for path in change.paths
+            if len(path) == 3 and path[0] == "nodes" and path[2] in _SHOWN
+        }
+        if names.difference(self.nodes):
+            self.nodes = {
+                name: self.nodes.get(name, NodeProgress(name)) for name in replica.nodes()
+            }
+        # Where one change touches several nodes, they are told in topological order.
+        touched = [name for name in self.nodes if name in names] if len(names) > 1 else names
+        return [node for name in touched if (node := self._update(name, replica)) is not None]
+
+    def counts(self) -> dict[str, int]:
+        """Returns how many nodes have each status that occurs."""
+        found = Counter(node.status for node in self.nodes.values())
+        return {status: found[status] for status in STATUSES if found[status]}
+
+    def _update(self, name: str, replica: Replica) -> NodeProgress | None:
+        before, record = self.nodes[name], replica.node(name)
+        status = record["status"]
+        attempt = 0 if status == "pending" else record["retry_count"] + 1
+        after = replace(
+            before,
+            status=status,
+            attempt=attempt,
+            execution_time=record["execution_time"],
+            error=record["error"],
+        )
+        if after == before:
+            return None
+        self._changes += 1
+        started = status == "executing" and (before.status != status or before.attempt != attempt)
+        after = replace(
+            after, changed=self._changes, since=self._clock() if started else before.since
+        )
+        self.nodes[name] = after
+        return after
