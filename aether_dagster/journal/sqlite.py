@@ -1,0 +1,174 @@
+"""The journal in a SQLite file: one writer at a time, and readers who never wait for it."""
+
+import fcntl
+import os
+import sqlite3
+import threading
+import time
+import weakref
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, ClassVar
+
+from aether_dagster.errors import JournalError
+from aether_dagster.journal.database import Database
+from aether_dagster.journal.statement import Session
+from aether_dagster.journal.wakeup import Bell, Mailbox
+
+_BUSY_SECONDS = 30.0
+
+
+class FileLock:
+    """Lets one thread of one process through; waiting is the kernel's, in the order of arrival.
+
+    SQLite's own waiting sleeps and tries again, which starves writers. It is a POSIX lock and not
+    `flock`, because a forked child must not hold its parent's.
+    """
+
+    _locks: ClassVar["weakref.WeakValueDictionary[str, FileLock]"] = weakref.WeakValueDictionary()
+    _making: ClassVar[threading.Lock] = threading.Lock()
+
+    def __init__(self, path: str):
+        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        self._thread = threading.Lock()
+        weakref.finalize(self, os.close, self._descriptor)
+
+    @classmethod
+    def of(cls, path: Path) -> "FileLock":
+        """Returns this process's one lock of a file: closing any descriptor of it frees it."""
+        with cls._making:
+            lock = cls._locks.get(os.fspath(path))
+            if lock is None:
+                lock = cls._locks[os.fspath(path)] = cls(os.fspath(path))
+            return lock
+
+    @classmethod
+    def after_fork_in_child(cls) -> None:
+        cls._making = threading.Lock()
+        for lock in list(cls._locks.values()):
+            lock._thread = threading.Lock()
+
+    def __enter__(self) -> None:
+        self._thread.acquire()
+        try:
+            fcntl.lockf(self._descriptor, fcntl.LOCK_EX)
+        except BaseException:
+            self._thread.release()
+            raise
+
+    def __exit__(self, *_: object) -> None:
+        try:
+            fcntl.lockf(self._descriptor, fcntl.LOCK_UN)
+        finally:
+            self._thread.release()
+
+
+os.register_at_fork(after_in_child=FileLock.after_fork_in_child)
+
+
+class SqliteDatabase(Database):
+    """A SQLite file in WAL mode.
+
+    Args:
+        path: The file; with `read_only` it must exist.
+    """
+
+    engine = "sqlite"
+    errors = sqlite3.Error
+
+    def __init__(self, path: Path, read_only: bool):
+        super().__init__(f"sqlite:///{path}", read_only)
+        self._path = path
+        self._bell = Bell(path.with_name(path.name + "-wake"))
+        self._lock: FileLock | None = None
+        try:
+            if not read_only:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                self._lock = FileLock.of(path.with_name(path.name + "-lock"))
+            elif not path.is_file():
+                raise JournalError(f"There is no journal at {path} which could be read.")
+        except OSError as error:
+            raise JournalError(f"The journal {self.label} cannot be opened: {error}") from error
+
+    @contextmanager
+    def writing(self) -> Generator[Session]:
+        if self._lock is None:
+            raise JournalError(f"The journal {self.label} was opened for reading only.")
+        with self._lock, self._transaction(_begin_immediate) as session:
+            yield session
+        if session.committed is not None:
+            self._bell.ring()
+
+    def close(self) -> None:
+        super().close()
+        self._bell.close()
+
+    def prune_space(self) -> None:
+        if self._lock is None:
+            return
+        with self._lock:
+            connection, _ = self._borrow()
+            try:
+                connection.execute("PRAGMA incremental_vacuum").fetchall()
+                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            except sqlite3.Error as error:
+                raise self._error(error) from error
+            finally:
+                self._give_back(connection)
+
+    def size(self) -> int:
+        files = (self._path, self._path.with_name(self._path.name + "-wal"))
+        return sum(file.stat().st_size for file in files if file.exists())
+
+    def now(self, session: Session) -> float:
+        # The same for all processes of a host, and nobody sets it back.
+        return time.monotonic()
+
+    def before_fork(self) -> None:
+        super().before_fork()
+        # SQLite keeps the file locks of a process in its memory: a child which inherits an open
+        # connection believes that it holds what only its parent does.
+        if not self._borrowers:
+            self._close_idle()
+
+    def _connect(self) -> sqlite3.Connection:
+        if self.read_only:
+            return self._connect_read_only()
+        connection = self._sqlite(f"{self._path.as_uri()}?mode=rwc")
+        connection.execute("PRAGMA auto_vacuum=INCREMENTAL")
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=NORMAL")
+        return connection
+
+    def _connect_read_only(self) -> sqlite3.Connection:
+        connection = self._sqlite(f"{self._path.as_uri()}?mode=ro")
+        try:
+            connection.execute("SELECT 1 FROM sqlite_master").fetchall()
+        except sqlite3.OperationalError:
+            connection.close()
+            wal = self._path.with_name(self._path.name + "-wal")
+            if wal.exists() and wal.stat().st_size:
+                raise
+            # Nobody writes, and this process may not make the files which would tell if one did.
+            return self._sqlite(f"{self._path.as_uri()}?mode=ro&immutable=1")
+        return connection
+
+    def _sqlite(self, uri: str) -> sqlite3.Connection:
+        return sqlite3.connect(
+            uri,
+            uri=True,
+            timeout=_BUSY_SECONDS,
+            isolation_level=None,
+            check_same_thread=False,
+        )
+
+    def _begin_reading(self, connection: Any) -> None:
+        connection.execute("BEGIN")
+
+    def _new_mailbox(self) -> Mailbox:
+        return self._bell.mailbox()
+
+
+def _begin_immediate(connection: Any) -> None:
+    connection.execute("BEGIN IMMEDIATE")
