@@ -92,7 +92,7 @@ def _check(
     references = [part for part in parse(text)[0] if isinstance(part, Reference)]
     if not references and text:
         findings.add(path, f"{what} is a raw credential", expected=_INSTEAD)
-    kept = [r for r in references if r.kind == "file" or r.name in variables and r.kind == "name"]
+    kept = [r for r in references if r.kind == "file" or (r.kind == "name" and r.name in variables)]
     if kept and len(kept) == len(references):
         source = "a file's text" if kept[0].kind == "file" else "a variable's value"
         message = f"{what} is taken from {kept[0].text}, and {source} is kept in the journal"

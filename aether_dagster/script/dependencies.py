@@ -113,7 +113,9 @@ class _Linker:
         data, all_ = self._check_steps()
         order, cycles = topological_order(tuple(self._steps), all_)
         for cycle in cycles:
-            shown = cycle if len(cycle) <= _MAX_SHOWN else (*cycle[: _MAX_SHOWN - 2], "…", cycle[-1])
+            shown = cycle
+            if len(cycle) > _MAX_SHOWN:
+                shown = (*cycle[: _MAX_SHOWN - 2], "…", cycle[-1])
             message = "steps depend on each other in a cycle: " + " → ".join(shown)
             self._findings.add(self._edges[cycle[0], cycle[1]], message)
         return Links(
@@ -188,7 +190,6 @@ class _Linker:
             step = mapping_at(item)
             name = step.get("id")
             path: Path = ("pipeline", "steps", index)
-            known = isinstance(name, str) and self._steps[name] == index
             taken: set[str] = set()
             for where, reference in self._references(step.get("args"), (*path, "args"), _ALL):
                 self._note_name(reference)
@@ -205,7 +206,7 @@ class _Linker:
                     self._edges.setdefault((str(name), dependency), where)
                 else:
                     self._unknown_step(where, dependency)
-            if known:
+            if isinstance(name, str) and self._steps[name] == index:
                 data[name] = tuple(sorted(taken, key=self._index.__getitem__))
                 all_[name] = tuple(sorted(after, key=self._index.__getitem__))
         return data, all_
@@ -226,9 +227,11 @@ class _Linker:
                     suggestion=fault.suggestion,
                     ordinal=fault.ordinal,
                 )
-            for part in template:
-                if isinstance(part, Reference) and self._check(where, part, allowed):
-                    found.append((where, part))
+            found.extend(
+                (where, part)
+                for part in template
+                if isinstance(part, Reference) and self._check(where, part, allowed)
+            )
         return found
 
     def _check(self, where: Path, reference: Reference, allowed: Sequence[Kind]) -> bool:
@@ -286,5 +289,3 @@ class _Linker:
     def _note_name(self, reference: Reference) -> None:
         if reference.kind == "name" and reference.name not in self._variables:
             self._names.add(reference.name)
-
-

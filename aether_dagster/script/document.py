@@ -1,18 +1,16 @@
 """A checked pipeline document: what the rest of the product works with."""
 
-import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Self, cast
+from typing import Any, cast
 
 from aether_dagster.errors import ScriptError
 from aether_dagster.script.builtins import with_defaults
+from aether_dagster.script.canonical import not_json, short_hash
 from aether_dagster.script.dependencies import Links, link
 from aether_dagster.script.interpolation import references
 from aether_dagster.script.loader import (
-    MAX_DEPTH,
-    MAX_INTEGER,
     Loaded,
     Path,
     Unreadable,
@@ -22,8 +20,6 @@ from aether_dagster.script.loader import (
 from aether_dagster.script.model import DOCUMENT, FORMAT_VERSION, Pipeline, Step
 from aether_dagster.script.rules import HOOK_EVENTS, check_rules, items_at, mapping_at
 from aether_dagster.script.shape import Findings, check_shape, describe
-
-HASH_LENGTH = 15
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,16 +37,15 @@ class Document:
     links: Links = field(repr=False)
     loaded: Loaded | None = field(repr=False, default=None)
 
-    @classmethod
+    @staticmethod
     def from_pipeline(
-        cls,
         pipeline: Pipeline,
         *,
         file: str = "<python>",
         variables: Mapping[str, str] | None = None,
         environ: Mapping[str, str] | None = None,
         known_plugins: Mapping[str, Sequence[str]] | None = None,
-    ) -> Self:
+    ) -> "Document":
         """Check a pipeline which was written in Python; arguments as of `parse_document`.
 
         Raises:
@@ -58,31 +53,13 @@ class Document:
         """
         findings = Findings(file)
         raw = pipeline.model_dump(by_alias=True)
-        _check_json(raw, (), findings)
+        for path, found in not_json(raw):
+            findings.add(path, "this value is not JSON", found=found, expected="a JSON value")
         if problems := findings.problems():
             raise ScriptError(problems)
-        return cls._check(raw, None, findings, file, variables, environ, known_plugins)
-
-    @classmethod
-    def _check(
-        cls,
-        raw: dict[str, Any],
-        loaded: Loaded | None,
-        findings: Findings,
-        file: str,
-        variables: Mapping[str, str] | None,
-        environ: Mapping[str, str] | None,
-        known_plugins: Mapping[str, Sequence[str]] | None,
-    ) -> Self:
-        findings.name_steps(items_at(raw, "pipeline", "steps"))
-        if variables:
-            raw = _override(raw, variables, findings)
-        pipeline = check_shape(Pipeline, raw, (), findings, context=DOCUMENT)
-        check_rules(raw, findings, known_plugins)
-        links = link(raw, findings, environ)
-        if (problems := findings.problems()) or pipeline is None:
-            raise ScriptError(problems)
-        return cls(file, pipeline, links, loaded)
+        return _check(
+            raw, findings, file=file, variables=variables, environ=environ, plugins=known_plugins
+        )
 
     @property
     def name(self) -> str:
@@ -122,9 +99,15 @@ class Document:
         return ("pipeline", "steps", self._steps[id][0])
 
     def position(self, path: Path) -> tuple[int, int] | None:
-        """Return line and column (from 1) of a value of the document, None without a text."""
-        span = self.loaded.values.get(path) if self.loaded else None
-        return (span.line, span.column) if span else None
+        """Return line and column, from 1, of a value of the document.
+
+        What an alias brought in stands where the alias does. None where there is no text.
+        """
+        if self.loaded is None:
+            return None
+        while path and path not in self.loaded.values:
+            path = path[:-1]
+        return self.loaded.values[path][:2]
 
     def canonical(self) -> dict[str, Any]:
         """Return what `config_hash` covers: the document with its defaults filled in.
@@ -141,15 +124,15 @@ class Document:
     @cached_property
     def config_hash(self) -> str:
         """The document's hash (spec 1.1): 15 hex digits."""
-        return _hash(self.canonical())
+        return short_hash(self.canonical())
 
-    def step_hash(self, id: str) -> str:
+    def stepshort_hash(self, id: str) -> str:
         """Return a hash of what a step does: itself, and the variables and connector it names."""
         step = self.step(id)
         args = with_defaults(step.type, step.args)
         connector = self.pipeline.connectors.get(str(args.get("connector")))
         used = connector.model_dump(mode="json") if connector else None
-        return _hash(
+        return short_hash(
             {
                 "format": FORMAT_VERSION,
                 "step": {**step.model_dump(mode="json", by_alias=True), "args": args},
@@ -199,12 +182,42 @@ def parse_document(
     except Unreadable as error:
         raise ScriptError([error.problem]) from None
     findings = Findings(file, loaded)
-    if not isinstance(loaded.value, dict):
+    value: Any = loaded.value
+    if not isinstance(value, dict):
         expected = "a mapping with 'version' first"
-        findings.add((), "this is no pipeline", found=describe(loaded.value), expected=expected)
+        findings.add((), "this is no pipeline", found=describe(value), expected=expected)
         raise ScriptError(findings.problems())
-    raw = cast("dict[str, Any]", loaded.value)
-    return Document._check(raw, loaded, findings, file, variables, environ, known_plugins)  # pyright: ignore[reportPrivateUsage]
+    raw = cast("dict[str, Any]", value)
+    return _check(
+        raw,
+        findings,
+        file=file,
+        variables=variables,
+        environ=environ,
+        plugins=known_plugins,
+        loaded=loaded,
+    )
+
+
+def _check(
+    raw: dict[str, Any],
+    findings: Findings,
+    *,
+    file: str,
+    variables: Mapping[str, str] | None,
+    environ: Mapping[str, str] | None,
+    plugins: Mapping[str, Sequence[str]] | None,
+    loaded: Loaded | None = None,
+) -> Document:
+    findings.name_steps(items_at(raw, "pipeline", "steps"))
+    if variables:
+        raw = _override(raw, variables, findings)
+    pipeline = check_shape(Pipeline, raw, (), findings, context=DOCUMENT)
+    check_rules(raw, findings, plugins)
+    links = link(raw, findings, environ)
+    if (problems := findings.problems()) or pipeline is None:
+        raise ScriptError(problems)
+    return Document(file, pipeline, links, loaded)
 
 
 def _override(
@@ -241,47 +254,6 @@ def _override(
 
 
 def _kind(value: Any) -> str:
-    if isinstance(value, bool):
-        return "true or false"
-    if isinstance(value, (int, float)):
-        return "a number"
-    return {dict: "a mapping", list: "a list", str: "a string"}.get(type(value), "null")
-
-
-def _check_json(value: Any, path: Path, findings: Findings) -> None:
-    """Note what RFC 8785 cannot express; only Python can bring such a value."""
-    for where, found in _not_json(value, path):
-        findings.add(where, "this value is not JSON", found=found, expected="a JSON value")
-
-
-def _not_json(value: Any, path: Path) -> Iterator[tuple[Path, str]]:
-    if value is None or isinstance(value, bool):
-        return
-    if isinstance(value, str):
-        if not value.isascii() and any("\ud800" <= c <= "\udfff" for c in value):
-            yield path, "half of a surrogate pair"
-    elif isinstance(value, int):
-        if abs(value) > MAX_INTEGER:
-            yield path, "a whole number beyond 2^53 - 1"
-    elif isinstance(value, float):
-        if not abs(value) < float("inf"):
-            yield path, str(value)
-    elif len(path) > MAX_DEPTH:
-        yield path, "a value which is nested too deeply"
-    elif isinstance(value, (list, tuple)):
-        for index, item in enumerate(cast("Sequence[Any]", value)):
-            yield from _not_json(item, (*path, index))
-    elif isinstance(value, dict):
-        for key, item in cast("dict[Any, Any]", value).items():
-            if isinstance(key, str):
-                yield from _not_json(item, (*path, key))
-            else:
-                yield path, f"the key {key!r}, which is no string"
-    else:
-        yield path, f"a value of type {type(value).__name__}"
-
-
-def _hash(value: Any) -> str:
-    import rfc8785
-
-    return hashlib.sha256(rfc8785.dumps(value)).hexdigest()[:HASH_LENGTH]
+    kinds: dict[type, str] = {bool: "true or false", int: "a number", float: "a number"}
+    kinds |= {dict: "a mapping", list: "a list", str: "a string", type(None): "null"}
+    return kinds[type(value)]

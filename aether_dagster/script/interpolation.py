@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal, cast
 
+from aether_dagster.script.canonical import canonical_json
+
 SYSTEM_NAMES = ("TIMESTAMP_UTC", "EXECUTION_ID", "PARTITION_KEY")
 METADATA_NAMES = ("NAME", "VERSION", "DESCRIPTION", "OWNERS", "LABELS")
 RESERVED_NAMES = frozenset((*SYSTEM_NAMES, "METADATA", "steps", "secrets", "file"))
@@ -145,9 +147,7 @@ def substitute(
         if len(template) == 1 and isinstance(template[0], Reference):
             return look_up(template[0], path)
         return "".join(
-            part
-            if isinstance(part, str)
-            else (as_text or _as_text)(part, look_up(part, path))
+            part if isinstance(part, str) else (as_text or _as_text)(part, look_up(part, path))
             for part in template
         )
     if isinstance(value, Mapping):
@@ -207,9 +207,7 @@ def to_text(value: Any) -> str:
         return value
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
-    import rfc8785
-
-    return rfc8785.dumps(value).decode()
+    return canonical_json(value).decode()
 
 
 def _as_text(_: Reference, value: Any) -> str:
@@ -243,9 +241,11 @@ def _keys(text: str) -> Keys | None:
         if match is None:
             return None
         name, index, double, single = match.groups()
-        keys.append(int(index) if index is not None else next(
-            part for part in (name, double, single) if part is not None
-        ))
+        keys.append(
+            int(index)
+            if index is not None
+            else next(part for part in (name, double, single) if part is not None)
+        )
         position = match.end()
     return tuple(keys)
 

@@ -1,16 +1,18 @@
 """YAML 1.2 text to plain values with line and column: the only importer of the YAML parser.
 
-libyaml composes the nodes (fast, with positions); scalars are resolved here by the 1.2 core
-schema, because PyYAML itself speaks 1.1 (`on`, `no`, `1_000` and dates are strings to us).
+libyaml gives the events (fast, with positions); values are built from them here by the 1.2 core
+schema, because PyYAML itself speaks 1.1 (`on`, `no`, `1_000` and dates are strings to us). Nodes
+are not composed: so many small objects keep the garbage collector busy for most of the time.
 """
 
 import math
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, cast
 
 import yaml
-from yaml.cyaml import CParser
+from yaml._yaml import CParser
 
 from aether_dagster.errors import Problem
 
@@ -21,27 +23,28 @@ MAX_INTEGER = 2**53 - 1
 
 Path = tuple[str | int, ...]
 
-_PLAIN, _QUOTED = "plain", "quoted"
 _STANDARD_TAG = "tag:yaml.org,2002:"
 _NULL = {"", "~", "null", "Null", "NULL"}
 _BOOL = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
 _INT = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 _NOT_FINITE = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
+_TAGGED: dict[str, tuple[type, ...]] = {
+    "int": (int,),
+    "float": (int, float),
+    "bool": (bool,),
+    "null": (type(None),),
+}
 _MAYBE_NUMBER = frozenset("0123456789+-.")
+_NOWHERE = -1
+"""Path element of values which are read and then dropped."""
 _JSON_SURROGATES = re.compile(
     r"(?<!\\)((?:\\\\)*)\\u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})"
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
-    """Where a value stands: 1-based line and column, and its extent in the text."""
-
-    line: int
-    column: int
-    start: int
-    end: int
+Span = tuple[int, int, int, int]
+"""Where a value stands: line and column from 1, and its first and last index in the text."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,7 @@ class Loaded:
         value: Plain JSON-like data.
         text: The source.
         keys: Line and column of each mapping key, by the path of its value.
-        values: The extent of each value, by path.
+        values: The extent of each value, by path; none inside of an alias.
         problems: What was wrong but did not stop the reading.
     """
 
@@ -82,17 +85,11 @@ def load(source: bytes | str, file: str) -> Loaded:
         Unreadable: It is not one well-formed document within the limits.
     """
     text = _decode(source, file)
-    composer = _Composer(text, file)
+    loaded = Loaded(value=None, text=text)
     try:
-        root = composer.get_single_node()
+        value = _Reader(loaded, file).document()
     except yaml.YAMLError as error:
         raise Unreadable(_explain(error, text, file)) from None
-    if root is None:
-        raise Unreadable(
-            Problem(file, 1, 1, "The document is empty", expected="a mapping with 'version' first")
-        )
-    loaded = Loaded(value=None, text=text)
-    value = _Reader(loaded, file).read(root, ())
     return Loaded(value, text, loaded.keys, loaded.values, loaded.problems)
 
 
@@ -177,9 +174,6 @@ def _explain(error: yaml.YAMLError, text: str, file: str) -> Problem:
         return Problem(
             file, line, column, "A plain value cannot begin so; put it in quotes", repr(character)
         )
-    if reason == "but found another document":
-        message = "The file holds several documents; put each in a file of its own"
-        return Problem(file, line, column, message, "'---'", "one document")
     if reason == "mapping values are not allowed in this context":
         message = "A ':' stands where no key can be; put the value in quotes or check indentation"
         return Problem(file, line, column, message)
@@ -190,167 +184,189 @@ def _explain(error: yaml.YAMLError, text: str, file: str) -> Problem:
 class _Dumper(yaml.CSafeDumper):
     """Also quotes the strings which only YAML 1.2 takes for numbers, such as 0o7 and 1e3."""
 
-    def ignore_aliases(self, data: Any) -> bool:
+    def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002  (the dumper's signature)
         return True
 
 
 for _pattern in (_INT, _FLOAT):
-    _Dumper.add_implicit_resolver(
+    _Dumper.add_implicit_resolver(  # pyright: ignore[reportUnknownMemberType]
         _STANDARD_TAG + "core-number", re.compile(f"(?:{_pattern.pattern})$"), list(_MAYBE_NUMBER)
     )
 
 
-class _Composer(CParser):
-    """Composes nodes, marks plain scalars, and stops at the limits."""
-
-    def __init__(self, text: str, file: str):
-        CParser.__init__(self, text)
-        self._file = file
-        self._values = 0
-        self._depth = 0
-
-    def resolve(self, kind: Any, value: Any, implicit: Any) -> str:
-        self._values += 1
-        if self._values > MAX_VALUES:
-            raise Unreadable(_too_many(self._file, 1, 1))
-        return _PLAIN if kind is yaml.ScalarNode and implicit[0] else _QUOTED
-
-    def descend_resolver(self, current_node: Any, current_index: Any) -> None:
-        self._depth += 1
-        if self._depth > MAX_DEPTH:
-            mark = current_node.start_mark
-            raise Unreadable(
-                Problem(
-                    self._file,
-                    mark.line + 1,
-                    mark.column + 1,
-                    "The document is nested too deeply",
-                    expected=f"at most {MAX_DEPTH} levels",
-                )
-            )
-
-    def ascend_resolver(self) -> None:
-        self._depth -= 1
-
-
-def _too_many(file: str, line: int, column: int) -> Problem:
-    return Problem(
-        file,
-        line,
-        column,
-        "The document holds too many values, aliases (*name) counted as often as they are used",
-        expected=f"at most {MAX_VALUES}",
-    )
-
-
 class _Reader:
-    """Turns composed nodes into values, and notes where each stands."""
+    """Builds values from the parser's events, notes where each stands, and stops at the limits."""
 
     def __init__(self, loaded: Loaded, file: str):
         self._keys, self._spans, self._problems = loaded.keys, loaded.values, loaded.problems
         self._file = file
+        self._next = cast("Callable[[], Any]", CParser(loaded.text).get_event)
         self._count = 0
-        self._open: set[int] = set()
+        self._anchors: dict[str, tuple[Any, int] | None] = {}
 
-    def read(self, node: Any, path: Path) -> Any:
-        mark = node.start_mark
+    def document(self) -> Any:
+        self._next()
+        if isinstance(self._next(), yaml.StreamEndEvent):
+            expected = "a mapping with 'version' first"
+            raise Unreadable(Problem(self._file, 1, 1, "The document is empty", expected=expected))
+        value = self._value(self._next(), ())
+        self._next()
+        event = self._next()
+        if not isinstance(event, yaml.StreamEndEvent):
+            message = "The file holds several documents; put each in a file of its own"
+            raise Unreadable(self._problem(event, message, "one document", "'---'"))
+        return value
+
+    def _value(self, event: Any, path: Path) -> Any:
+        start = event.start_mark
+        if event.__class__ is yaml.AliasEvent:
+            self._spans[path] = (start.line + 1, start.column + 1, start.index, start.index)
+            return self._alias(event)
+        before = self._count
         self._count += 1
-        if self._count > MAX_VALUES:
-            raise Unreadable(_too_many(self._file, mark.line + 1, mark.column + 1))
-        self._spans[path] = Span(
-            mark.line + 1, mark.column + 1, mark.index, node.end_mark.index
-        )
-        if isinstance(node, yaml.ScalarNode):
-            return self._scalar(node)
-        if id(node) in self._open:
-            self._say(node, "An alias (*name) stands inside the value which it repeats")
-            return None
-        if len(path) >= MAX_DEPTH:
-            self._say(node, "The document is nested too deeply", f"at most {MAX_DEPTH} levels")
-            return None
-        self._open.add(id(node))
-        try:
-            if isinstance(node, yaml.SequenceNode):
-                self._check_tag(node, "seq")
-                items = cast("list[Any]", node.value)
-                return [self.read(item, (*path, index)) for index, item in enumerate(items)]
-            self._check_tag(node, "map")
-            return self._mapping(node, path)
-        finally:
-            self._open.discard(id(node))
+        self._check_count(event)
+        if event.anchor is not None:
+            self._anchors[event.anchor] = None
+        if event.__class__ is yaml.ScalarEvent:
+            value = self._scalar(event)
+            end = event.end_mark
+        else:
+            if len(path) >= MAX_DEPTH:
+                expected = f"at most {MAX_DEPTH} levels"
+                raise Unreadable(
+                    self._problem(event, "The document is nested too deeply", expected)
+                )
+            read = self._list if event.__class__ is yaml.SequenceStartEvent else self._mapping
+            value, end = read(event, path)
+        self._spans[path] = (start.line + 1, start.column + 1, start.index, end.index)
+        if event.anchor is not None:
+            self._anchors[event.anchor] = value, self._count - before
+        return value
 
-    def _mapping(self, node: Any, path: Path) -> dict[str, Any]:
+    def _list(self, event: Any, path: Path) -> tuple[list[Any], Any]:
+        self._check_tag(event, "seq")
+        result: list[Any] = []
+        while (item := self._next()).__class__ is not yaml.SequenceEndEvent:
+            result.append(self._value(item, (*path, len(result))))
+        return result, item.end_mark
+
+    def _mapping(self, event: Any, path: Path) -> tuple[dict[str, Any], Any]:
+        self._check_tag(event, "map")
         result: dict[str, Any] = {}
-        for key_node, value_node in cast("list[tuple[Any, Any]]", node.value):
-            if not isinstance(key_node, yaml.ScalarNode):
-                self._say(key_node, "A key must be a string", "a string", "a list or mapping")
+        while (key_event := self._next()).__class__ is not yaml.MappingEndEvent:
+            key = self._key(key_event, path)
+            if key is None or key in result:
+                if key is not None:
+                    line = self._keys[*path, key][0]
+                    self._note(key_event, f"The key {key!r} stands twice; first in line {line}")
+                self._value(self._next(), (*path, _NOWHERE))
                 continue
-            key = key_node.value
-            if key_node.tag == _PLAIN:
-                if key == "<<":
-                    self._say(key_node, "YAML 1.2 has no merge keys", "the keys themselves", "'<<'")
-                    continue
-                resolved = _core(key)
-                if not isinstance(resolved, str):
-                    found = f"{key} ({_kind(resolved)})"
-                    self._say(key_node, "A key must be a string", f'"{key}"', found)
-            child = (*path, key)
-            if key in result:
-                first = self._keys[child][0]
-                self._say(key_node, f"The key {key!r} stands twice; first in line {first}")
-                continue
-            mark = key_node.start_mark
-            self._keys[child] = (mark.line + 1, mark.column + 1)
-            result[key] = self.read(value_node, child)
-        return result
+            mark = key_event.start_mark
+            self._keys[*path, key] = (mark.line + 1, mark.column + 1)
+            result[key] = self._value(self._next(), (*path, key))
+        return result, key_event.end_mark
 
-    def _scalar(self, node: Any) -> Any:
-        text, tag = node.value, node.tag
-        if tag == _QUOTED or tag == _STANDARD_TAG + "str":
-            return text
-        value: Any = _core(text)
-        if tag != _PLAIN:
-            kind = {"int": int, "float": (int, float), "bool": bool, "null": type(None)}.get(
-                tag.removeprefix(_STANDARD_TAG)
-            )
-            if kind is None:
-                shown = tag.replace(_STANDARD_TAG, "!!")
-                self._say(node, "This tag has no meaning here", "no tag", repr(shown))
+    def _key(self, event: Any, path: Path) -> str | None:
+        """Return a key, or None for what can be none; the rest is read all the same."""
+        message, expected = "A key must be a string", "a string"
+        if event.__class__ is not yaml.ScalarEvent:
+            self._note(event, message, expected, "an alias, a list or a mapping")
+            self._value(event, (*path, _NOWHERE))
+            return None
+        text: str = event.value
+        if event.anchor is not None:
+            self._anchors[event.anchor] = text, 1
+        if event.implicit[0]:
+            if text == "<<":
+                self._note(event, "YAML 1.2 has no merge keys", "the keys themselves", "'<<'")
+                return None
+            resolved = _core(text)
+            if not isinstance(resolved, str):
+                found = f"{text or 'nothing'} ({_kind(resolved)})"
+                self._note(event, message, f'"{text}"', found)
+        return text
+
+    def _alias(self, event: Any) -> Any:
+        name = event.anchor
+        if name not in self._anchors:
+            message = f"There is no anchor &{name} before this alias"
+            raise Unreadable(self._problem(event, message, found=f"*{name}"))
+        anchored = self._anchors[name]
+        if anchored is None:
+            message = "An alias stands inside the value which it repeats"
+            raise Unreadable(self._problem(event, message, found=f"*{name}"))
+        value, count = anchored
+        self._count += count
+        self._check_count(event)
+        return _copy(value)
+
+    def _scalar(self, event: Any) -> Any:
+        text, tag = event.value, event.tag
+        if tag is None:
+            if not event.implicit[0]:
                 return text
-            if not isinstance(value, kind):
-                shown = tag.replace(_STANDARD_TAG, "!!")
-                self._say(node, "The value does not fit its tag", f"a value for {shown}", repr(text))
+            value = _core(text)
+        else:
+            value = self._tagged(event, text, tag)
         if isinstance(value, float) and not math.isfinite(value):
-            self._say(node, "This number is not JSON", "a finite number", text)
+            self._note(event, "This number is not JSON", "a finite number", text)
             return 0
         if isinstance(value, int) and abs(value) > MAX_INTEGER:
             expected = f"at most {MAX_INTEGER} (2^53 - 1); put it in quotes"
-            self._say(node, "This whole number is beyond what JSON can carry", expected, text[:40])
+            shown = text if len(text) <= 40 else text[:37] + "..."
+            self._note(event, "This whole number is beyond what JSON can carry", expected, shown)
             return 0
         return value
 
-    def _check_tag(self, node: Any, kind: str) -> None:
-        if node.tag != _QUOTED and node.tag != _STANDARD_TAG + kind:
-            shown = node.tag.replace(_STANDARD_TAG, "!!")
-            self._say(node, "This tag has no meaning here", "no tag", repr(shown))
+    def _tagged(self, event: Any, text: str, tag: str) -> Any:
+        if tag in ("!", _STANDARD_TAG + "str"):
+            return text
+        value: Any = _core(text)
+        kinds = _TAGGED.get(tag.removeprefix(_STANDARD_TAG))
+        if kinds is None:
+            self._check_tag(event, "str")
+            return text
+        if not isinstance(value, kinds) or isinstance(value, bool) > (bool in kinds):
+            expected = f"a value for {tag.replace(_STANDARD_TAG, '!!')}"
+            self._note(event, "The value does not fit its tag", expected, repr(text))
+        return value
 
-    def _say(
-        self, node: Any, message: str, expected: str | None = None, found: str | None = None
+    def _check_tag(self, event: Any, kind: str) -> None:
+        if event.tag not in (None, "!", _STANDARD_TAG + kind):
+            shown = event.tag.replace(_STANDARD_TAG, "!!")
+            self._note(event, "This tag has no meaning here", "no tag", repr(shown))
+
+    def _check_count(self, event: Any) -> None:
+        if self._count > MAX_VALUES:
+            message = "The document holds too many values, each alias (*name) counted in full"
+            raise Unreadable(self._problem(event, message, f"at most {MAX_VALUES}"))
+
+    def _note(
+        self, event: Any, message: str, expected: str | None = None, found: str | None = None
     ) -> None:
-        mark = node.start_mark
-        self._problems.append(
-            Problem(self._file, mark.line + 1, mark.column + 1, message, found, expected)
-        )
+        self._problems.append(self._problem(event, message, expected, found))
+
+    def _problem(
+        self, event: Any, message: str, expected: str | None = None, found: str | None = None
+    ) -> Problem:
+        mark = event.start_mark
+        return Problem(self._file, mark.line + 1, mark.column + 1, message, found, expected)
+
+
+def _copy(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _copy(item) for key, item in cast("dict[str, Any]", value).items()}
+    if isinstance(value, list):
+        return [_copy(item) for item in cast("list[Any]", value)]
+    return value
 
 
 def _core(text: str) -> Any:
     """A plain scalar's value by YAML 1.2's core schema."""
     if text and text[0] in _MAYBE_NUMBER:
         if _INT.fullmatch(text):
-            if text.startswith("0o"):
-                return int(text[2:], 8)
-            if text.startswith("0x"):
-                return int(text[2:], 16)
+            if text.startswith(("0o", "0x")):
+                return int(text, 0)
             # Python refuses to read very long numbers; all of them are beyond JSON's limit.
             return int(text) if len(text) < 4000 else MAX_INTEGER + 1
         if _FLOAT.fullmatch(text):
@@ -364,4 +380,6 @@ def _core(text: str) -> Any:
 
 
 def _kind(value: Any) -> str:
-    return {bool: "true or false", type(None): "null"}.get(type(value), "a number")
+    if value is None:
+        return "null"
+    return "true or false" if isinstance(value, bool) else "a number"

@@ -1,5 +1,8 @@
 """npm-style version ranges (`^1.4.0`, `~1.2`, `>=1 <3 || 4.x`) and versions which fit them."""
 
+# nodesemver has no type annotations.
+# pyright: reportUnknownMemberType=false
+
 import re
 from collections.abc import Iterable
 
@@ -26,13 +29,14 @@ def semantic_version(version: str) -> str | None:
 
     Pre-releases of Python's kind become npm's (`2.0rc1` → `2.0.0-rc.1`).
     """
-    if nodesemver.valid(version, loose=False):
-        return nodesemver.valid(version, loose=False)
+    semantic = nodesemver.valid(version, loose=False)
+    if semantic is not None:
+        return str(semantic)
     match = _PEP_440.fullmatch(version)
     if match is None:
         return None
-    release = ".".join((match["release"].split(".") + ["0", "0"])[:3])
-    release = ".".join(str(int(part)) for part in release.split("."))
+    parts = [*match["release"].split("."), "0", "0"][:3]
+    release = ".".join(str(int(part)) for part in parts)
     if match["kind"] and match["kind"].lower() != "post":
         return f"{release}-{match['kind'].lower()}.{int(match['number'] or 0)}"
     return release

@@ -213,14 +213,15 @@ class Resolved:
     ) -> ResolvedArguments:
         findings = Findings(self.document.file, self.document.loaded)
         findings.name_steps([{"id": step.id} for step in self.document.pipeline.steps])
-        look_up = _Lookup(self, findings, outputs, secret, environ, live=path[0] == "connectors")
+        connector = path[0] == "connectors"
+        look_up = _Lookup(
+            self, findings, outputs=outputs, secret=secret, environ=environ, live=connector
+        )
         args = look_up.substitute(value, path)
         look_up.end()
         shown = look_up.substitute(value, path, shown=True)
         secrets = look_up.secrets | set(_credentials_in(args))
-        return ResolvedArguments(
-            args, _hide(shown, path[0] == "connectors"), frozenset(s for s in secrets if s)
-        )
+        return ResolvedArguments(args, _hide(shown, connector), frozenset(s for s in secrets if s))
 
 
 def resolve(
@@ -297,6 +298,7 @@ class _Lookup:
         self,
         resolved: Resolved,
         findings: Findings,
+        *,
         outputs: Mapping[str, Any] | None = None,
         secret: Callable[[str], str] | None = None,
         environ: Mapping[str, str] | None = None,

@@ -55,7 +55,8 @@ def check_rules(
     """
     first = next(iter(raw), None)
     if "version" in raw and first != "version":
-        findings.add(("version",), "'version' must be the first key", found=repr(first), at_key=True)
+        message = "'version' must be the first key"
+        findings.add(("version",), message, found=repr(first), at_key=True)
     _check_pipeline_name(raw, findings)
     _check_variables(raw, findings)
     _check_connectors(raw, findings)

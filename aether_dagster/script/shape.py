@@ -105,9 +105,7 @@ class Findings:
         line, column = self._place(path, at_key, ordinal) or (None, None)
         label = self._label(path[:-1] if at_key else path)
         text = f"{label}: {message}" if label else message[:1].upper() + message[1:]
-        self._problems.append(
-            Problem(self._file, line, column, text, found, expected, suggestion)
-        )
+        self._problems.append(Problem(self._file, line, column, text, found, expected, suggestion))
 
     def problems(self) -> list[Problem]:
         """Everything noted, each once, in document order."""
@@ -131,7 +129,7 @@ class Findings:
     def written(self, path: Path) -> str | None:
         """Return a value as it is written in the document, where there is a text."""
         span = self._loaded.values.get(path) if self._loaded else None
-        return self._loaded.text[span.start : span.end] if self._loaded and span else None
+        return self._loaded.text[span[2] : span[3]] if self._loaded and span else None
 
     def _place(self, path: Path, at_key: bool, ordinal: int | None) -> tuple[int, int] | None:
         if self._loaded is None:
@@ -144,15 +142,15 @@ class Findings:
         if span is None:
             return 1, 1
         if ordinal is not None:
-            index = span.start - 1
+            index = span[2] - 1
             for _ in range(ordinal + 1):
-                index = self._loaded.text.find("${", index + 1, span.end)
+                index = self._loaded.text.find("${", index + 1, span[3])
                 if index < 0:
                     break
             else:
                 text = self._loaded.text
                 return text.count("\n", 0, index) + 1, index - text.rfind("\n", 0, index)
-        return span.line, span.column
+        return span[:2]
 
     def _label(self, path: Path) -> str:
         if path[:2] == ("pipeline", "steps") and len(path) > 2:
@@ -216,17 +214,18 @@ def check_shape(
             continue
         merged.setdefault(where, []).append(detail)
     for where, group in merged.items():
-        _explain(model, value, path, where, group, findings)
+        _explain(group, findings, model=model, value=value, path=path, where=where)
     return None
 
 
 def _explain(
+    details: list[ErrorDetails],
+    findings: Findings,
+    *,
     model: type[BaseModel],
     value: Any,
     path: Path,
     where: Path,
-    details: list[ErrorDetails],
-    findings: Findings,
 ) -> None:
     detail = details[0]
     kind = detail["type"]
@@ -278,9 +277,7 @@ def _expected(detail: ErrorDetails) -> str:
     return _EXPECTED_BY_TYPE.get(kind, detail["msg"])
 
 
-def _better(
-    given: Any, details: list[ErrorDetails], findings: Findings, path: Path
-) -> str | None:
+def _better(given: Any, details: list[ErrorDetails], findings: Findings, path: Path) -> str | None:
     kinds = {detail["type"] for detail in details}
     if isinstance(given, str):
         if "literal_error" in kinds:
