@@ -1,0 +1,87 @@
+"""What we need of Dagster beyond its public interface, each with the reason (design: rings)."""
+
+import sys
+from collections.abc import Mapping
+
+import dagster as dg
+
+# `dagster.build_reconstructable_job` takes functions which return a job; a job alone loses the
+# repository's other assets, which a run of a selection loads from.
+from dagster._core.code_pointer import CustomPointer, ModuleCodePointer
+
+# An executor which runs steps in processes asks for an instance which those can open.
+from dagster._core.definitions.executor_definition import multiple_process_executor_requirements
+from dagster._core.definitions.reconstruct import ReconstructableJob, ReconstructableRepository
+
+# Dagster refuses an owner when the asset is built; a document's problems are told by its lines.
+from dagster._core.definitions.utils import is_valid_owner
+
+# What a cancelled run raises inside a step; it is public only as "some BaseException".
+from dagster._core.errors import DagsterExecutionInterruptedError as ExecutionInterrupted
+
+# The signature of `Executor.execute`, which is public, is made of these, which are not.
+from dagster._core.execution.context.system import PlanOrchestrationContext
+from dagster._core.execution.plan.plan import ExecutionPlan
+from dagster._core.execution.retries import RetryMode, get_retries_config
+from dagster._core.execution.step_dependency_config import StepDependencyConfig
+
+# How step failure events hold the error.
+from dagster_shared.error import SerializableErrorInfo as ErrorInfo
+
+# Code references are in beta; the warning is for those who chose them, and our users did not.
+from dagster_shared.utils.warnings import disable_dagster_warnings
+
+__all__ = [
+    "ErrorInfo",
+    "ExecutionInterrupted",
+    "ExecutionPlan",
+    "PlanOrchestrationContext",
+    "ReconstructableJob",
+    "RetryMode",
+    "StepDependencyConfig",
+    "allow_depth",
+    "disable_dagster_warnings",
+    "get_retries_config",
+    "is_valid_owner",
+    "multiple_process_executor_requirements",
+    "op_definition",
+    "reconstructable_job",
+]
+
+
+def reconstructable_job(
+    module: str, function: str, arguments: Mapping[str, object], job_name: str
+) -> ReconstructableJob:
+    """A job which child processes build anew.
+
+    Args:
+        module: The module which holds `function`.
+        function: Returns the `RepositoryDefinition` which holds the job.
+        arguments: Its keyword arguments; JSON values only.
+        job_name: The job's name.
+    """
+    pointer = CustomPointer(
+        ModuleCodePointer(module, function, working_directory=None),
+        reconstructable_args=[],
+        reconstructable_kwargs=[[name, value] for name, value in arguments.items()],
+    )
+    return ReconstructableJob(repository=ReconstructableRepository(pointer), job_name=job_name)
+
+
+def allow_depth(steps: int) -> None:
+    """Lets Dagster walk a chain of this many steps.
+
+    Dagster visits a job's graph recursively and begins anywhere in it, so that a chain of a
+    thousand steps is deeper than Python's default limit.
+    """
+    needed = 4 * steps + 1000
+    if needed > sys.getrecursionlimit():
+        sys.setrecursionlimit(needed)
+
+
+def op_definition(context: dg.InputContext | dg.OutputContext) -> dg.OpDefinition | None:
+    """Returns the op of a context, or None for an asset which no op of this run makes."""
+    try:
+        return context.op_def
+    except dg.DagsterInvariantViolationError:
+        return None

@@ -1,0 +1,73 @@
+"""The Dagster instance of a command line: the team's, or an embedded one (spec 6)."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import dagster as dg
+
+from aether_dagster.errors import SettingsError
+
+EMBEDDED = ".aether"
+"""Name of the folder of the embedded instance."""
+
+# Launched at once instead of queued for a daemon, which nobody started; and Dagster writes a
+# telemetry event for every step unless it is told not to.
+_CONFIGURATION = """\
+telemetry:
+  enabled: false
+run_coordinator:
+  module: dagster._core.run_coordinator
+  class: DefaultRunCoordinator
+"""
+
+
+def open_instance(environ: Mapping[str, str], directory: Path) -> dg.DagsterInstance:
+    """Opens the instance which runs of a command line land in.
+
+    Args:
+        environ: With `DAGSTER_HOME` set, that instance is used.
+        directory: Otherwise the embedded instance below this folder is.
+
+    Raises:
+        SettingsError: `DAGSTER_HOME` is not the absolute path of a folder.
+    """
+    home = environ.get("DAGSTER_HOME")
+    if not home:
+        return embedded_instance(directory)
+    place = Path(home).expanduser()
+    if not place.is_absolute() or not place.is_dir():
+        raise SettingsError(
+            f"DAGSTER_HOME is {home!r}; set it to the absolute path of an existing folder, or "
+            "unset it to use an embedded instance."
+        )
+    return dg.DagsterInstance.from_config(str(place))
+
+
+def embedded_instance(directory: Path) -> dg.DagsterInstance:
+    """Opens the embedded instance below a folder, and makes it if it is not there.
+
+    It keeps its runs in SQLite, needs no daemon, sends no telemetry, and other processes open it
+    by its reference (`instance.get_ref()`) or as `DAGSTER_HOME`.
+
+    Args:
+        directory: The folder which holds, or will hold, `.aether/`.
+    """
+    return dg.DagsterInstance.from_config(str(embedded_home(directory)))
+
+
+def embedded_home(directory: Path) -> Path:
+    """Returns the embedded instance's `DAGSTER_HOME`, and makes it if it is not there."""
+    home = directory.absolute() / EMBEDDED
+    home.mkdir(parents=True, exist_ok=True)
+    _write_once(home / ".gitignore", "*\n")
+    _write_once(home / "dagster.yaml", _CONFIGURATION)
+    return home
+
+
+def _write_once(file: Path, text: str) -> None:
+    """Writes a file unless it is there; processes which start together see it whole or not."""
+    if not file.exists():
+        whole = file.with_name(f".{file.name}.{os.getpid()}")
+        whole.write_text(text, encoding="utf-8")
+        whole.replace(file)
