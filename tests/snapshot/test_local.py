@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -45,15 +46,23 @@ def _temporaries(history: Path) -> list[str]:
     return sorted(path.name for path in history.iterdir() if path.name != FOLDER)
 
 
+@contextmanager
+def _process(code: str, history: Path) -> Iterator[subprocess.Popen[bytes]]:
+    with subprocess.Popen([sys.executable, "-c", code, str(history)]) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
 def _killed_in_the_middle(history: Path, seconds: float) -> None:
-    with subprocess.Popen([sys.executable, "-c", WRITER, str(history)]) as writer:
+    with _process(WRITER, history) as writer:
         while not _temporaries(history) and writer.poll() is None:
             _check_whole(history)
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             _check_whole(history)
         assert writer.poll() is None
-        writer.kill()
 
 
 def test_a_writer_killed_at_any_moment_leaves_whole_files_and_the_next_one_cleans_up(
@@ -86,7 +95,7 @@ store.write({FOLDER!r}, {NAME!r}, b"B" * {SIZE})
 
 def test_the_temporary_file_of_a_writer_which_lives_is_left_alone(tmp_path: Path) -> None:
     HistoryStore(str(tmp_path)).create(FOLDER)
-    with subprocess.Popen([sys.executable, "-c", STOPPED_WRITER, str(tmp_path)]) as slow:
+    with _process(STOPPED_WRITER, tmp_path) as slow:
         os.waitid(os.P_PID, slow.pid, os.WSTOPPED | os.WNOWAIT)
         (temporary,) = _temporaries(tmp_path)
         HistoryStore(str(tmp_path)).write(FOLDER, NAME, b"A" * SIZE)
