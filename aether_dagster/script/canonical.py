@@ -5,7 +5,8 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, cast
 
-from aether_dagster.script.loader import MAX_DEPTH, MAX_INTEGER, Path
+from aether_dagster.script.loader import MAX_DEPTH, Path
+from aether_dagster.script.scalars import MAX_INTEGER
 
 HASH_LENGTH = 15
 

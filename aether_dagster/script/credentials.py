@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 from aether_dagster.script.interpolation import Keys, Reference, parse
 
 if TYPE_CHECKING:
-    from aether_dagster.script.shape import Findings
+    from aether_dagster.script.findings import Findings
 
 _CREDENTIAL_NAME = re.compile(
     r"(^|_)(password|passwd|pwd|passphrase|secret|token|api_?key|access_?key|secret_?key"

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from aether_dagster.script.credentials import check_credentials
+from aether_dagster.script.findings import Findings
 from aether_dagster.script.graph import topological_order
 from aether_dagster.script.interpolation import (
     METADATA_NAMES,
@@ -19,7 +20,6 @@ from aether_dagster.script.interpolation import (
 )
 from aether_dagster.script.loader import Path
 from aether_dagster.script.rules import HOOK_EVENTS, items_at, mapping_at, named_steps
-from aether_dagster.script.shape import Findings
 
 _EVERYWHERE: tuple[Kind, ...] = ("name", "system", "metadata", "file")
 _WITH_SECRETS: tuple[Kind, ...] = (*_EVERYWHERE, "secret")

@@ -9,6 +9,7 @@ from aether_dagster.errors import ScriptError
 from aether_dagster.script.builtins import with_defaults
 from aether_dagster.script.canonical import not_json, short_hash
 from aether_dagster.script.dependencies import Links, link
+from aether_dagster.script.findings import Findings, describe
 from aether_dagster.script.interpolation import references
 from aether_dagster.script.loader import (
     Loaded,
@@ -19,7 +20,7 @@ from aether_dagster.script.loader import (
 )
 from aether_dagster.script.model import DOCUMENT, FORMAT_VERSION, Pipeline, Step
 from aether_dagster.script.rules import HOOK_EVENTS, check_rules, items_at, mapping_at
-from aether_dagster.script.shape import Findings, check_shape, describe
+from aether_dagster.script.shape import check_shape
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,7 +127,7 @@ class Document:
         """The document's hash (spec 1.1): 15 hex digits."""
         return short_hash(self.canonical())
 
-    def stepshort_hash(self, id: str) -> str:
+    def step_hash(self, id: str) -> str:
         """Return a hash of what a step does: itself, and the variables and connector it names."""
         step = self.step(id)
         args = with_defaults(step.type, step.args)

@@ -15,27 +15,21 @@ import yaml
 from yaml._yaml import CParser
 
 from aether_dagster.errors import Problem
+from aether_dagster.script.scalars import FLOAT, INTEGER, MAX_INTEGER, MAYBE_NUMBER, kind_of, scalar
 
 MAX_BYTES = 5 * 1024 * 1024
 MAX_VALUES = 250_000
 MAX_DEPTH = 64
-MAX_INTEGER = 2**53 - 1
 
 Path = tuple[str | int, ...]
 
 _STANDARD_TAG = "tag:yaml.org,2002:"
-_NULL = {"", "~", "null", "Null", "NULL"}
-_BOOL = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
-_INT = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
-_FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
-_NOT_FINITE = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
 _TAGGED: dict[str, tuple[type, ...]] = {
     "int": (int,),
     "float": (int, float),
     "bool": (bool,),
     "null": (type(None),),
 }
-_MAYBE_NUMBER = frozenset("0123456789+-.")
 _NOWHERE = -1
 """Path element of values which are read and then dropped."""
 _JSON_SURROGATES = re.compile(
@@ -188,9 +182,9 @@ class _Dumper(yaml.CSafeDumper):
         return True
 
 
-for _pattern in (_INT, _FLOAT):
+for _pattern in (INTEGER, FLOAT):
     _Dumper.add_implicit_resolver(  # pyright: ignore[reportUnknownMemberType]
-        _STANDARD_TAG + "core-number", re.compile(f"(?:{_pattern.pattern})$"), list(_MAYBE_NUMBER)
+        _STANDARD_TAG + "core-number", re.compile(f"(?:{_pattern.pattern})$"), list(MAYBE_NUMBER)
     )
 
 
@@ -280,9 +274,9 @@ class _Reader:
             if text == "<<":
                 self._note(event, "YAML 1.2 has no merge keys", "the keys themselves", "'<<'")
                 return None
-            resolved = _core(text)
+            resolved = scalar(text)
             if not isinstance(resolved, str):
-                found = f"{text or 'nothing'} ({_kind(resolved)})"
+                found = f"{text or 'nothing'} ({kind_of(resolved)})"
                 self._note(event, message, f'"{text}"', found)
         return text
 
@@ -305,7 +299,7 @@ class _Reader:
         if tag is None:
             if not event.implicit[0]:
                 return text
-            value = _core(text)
+            value = scalar(text)
         else:
             value = self._tagged(event, text, tag)
         if isinstance(value, float) and not math.isfinite(value):
@@ -321,7 +315,7 @@ class _Reader:
     def _tagged(self, event: Any, text: str, tag: str) -> Any:
         if tag in ("!", _STANDARD_TAG + "str"):
             return text
-        value: Any = _core(text)
+        value: Any = scalar(text)
         kinds = _TAGGED.get(tag.removeprefix(_STANDARD_TAG))
         if kinds is None:
             self._check_tag(event, "str")
@@ -359,27 +353,3 @@ def _copy(value: Any) -> Any:
     if isinstance(value, list):
         return [_copy(item) for item in cast("list[Any]", value)]
     return value
-
-
-def _core(text: str) -> Any:
-    """A plain scalar's value by YAML 1.2's core schema."""
-    if text and text[0] in _MAYBE_NUMBER:
-        if _INT.fullmatch(text):
-            if text.startswith(("0o", "0x")):
-                return int(text, 0)
-            # Python refuses to read very long numbers; all of them are beyond JSON's limit.
-            return int(text) if len(text) < 4000 else MAX_INTEGER + 1
-        if _FLOAT.fullmatch(text):
-            return float(text)
-        if _NOT_FINITE.fullmatch(text):
-            return float(text.replace(".", ""))
-        return text
-    if text in _NULL:
-        return None
-    return _BOOL.get(text, text)
-
-
-def _kind(value: Any) -> str:
-    if value is None:
-        return "null"
-    return "true or false" if isinstance(value, bool) else "a number"

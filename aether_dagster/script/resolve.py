@@ -2,26 +2,16 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Self, cast
-from urllib.parse import unquote
+from typing import Any, Self
 
 from aether_dagster.errors import ExecutionMismatch, ScriptError
-from aether_dagster.script.credentials import is_credential_name, url_passwords, without_password
+from aether_dagster.script.credentials import url_passwords, without_password
 from aether_dagster.script.dependencies import link, metadata_of
 from aether_dagster.script.document import Document
-from aether_dagster.script.interpolation import (
-    Keys,
-    NoSuchKey,
-    Reference,
-    follow,
-    references,
-    substitute,
-    to_text,
-)
+from aether_dagster.script.findings import Findings
+from aether_dagster.script.interpolation import references, to_text
 from aether_dagster.script.loader import Path
-from aether_dagster.script.shape import Findings
-
-HIDDEN = "***"
+from aether_dagster.script.lookup import HIDDEN, Lookup, credentials_in, hide
 
 
 @dataclass(frozen=True)
@@ -112,7 +102,7 @@ class Resolved:
     def context(self) -> dict[str, Any]:
         """Return `environment_vars`, `secret_store` and `artifacts` as an execution begins."""
         context = self.document.pipeline.context
-        look_up = _Lookup(self, Findings(self.document.file, self.document.loaded))
+        look_up = Lookup(self, Findings(self.document.file, self.document.loaded))
 
         def resolve(value: Any, key: str) -> Any:
             return look_up.substitute(value, ("context", key), shown=True)
@@ -214,14 +204,14 @@ class Resolved:
         findings = Findings(self.document.file, self.document.loaded)
         findings.name_steps([{"id": step.id} for step in self.document.pipeline.steps])
         connector = path[0] == "connectors"
-        look_up = _Lookup(
+        look_up = Lookup(
             self, findings, outputs=outputs, secret=secret, environ=environ, live=connector
         )
         args = look_up.substitute(value, path)
         look_up.end()
         shown = look_up.substitute(value, path, shown=True)
-        secrets = look_up.secrets | set(_credentials_in(args))
-        return ResolvedArguments(args, _hide(shown, connector), frozenset(s for s in secrets if s))
+        secrets = look_up.secrets | set(credentials_in(args))
+        return ResolvedArguments(args, hide(shown, connector), frozenset(s for s in secrets if s))
 
 
 def resolve(
@@ -276,7 +266,7 @@ def resolve(
         files,
         frozenset(secret_names),
     )
-    look_up = _Lookup(resolved, findings)
+    look_up = Lookup(resolved, findings)
     variables = {name: look_up.variable(name) for name in document.pipeline.variables}
     look_up.end()
     whole = Resolved(
@@ -289,154 +279,3 @@ def resolve(
     )
     whole.context()
     return whole
-
-
-class _Lookup:
-    """Finds the values of references for one resolution, and notes which of them are secret."""
-
-    def __init__(
-        self,
-        resolved: Resolved,
-        findings: Findings,
-        *,
-        outputs: Mapping[str, Any] | None = None,
-        secret: Callable[[str], str] | None = None,
-        environ: Mapping[str, str] | None = None,
-        live: bool = False,
-    ):
-        self._resolved = resolved
-        self._findings = findings
-        self._outputs = outputs or {}
-        self._secret = secret
-        self._environ = environ
-        self._live = live
-        self._variables: dict[str, Any] = dict(resolved.variables)
-        self._known_secrets: dict[str, str] = {}
-        self.secrets: set[str] = set()
-
-    def end(self) -> None:
-        """Raise what was noted."""
-        if problems := self._findings.problems():
-            raise ScriptError(problems)
-
-    def substitute(self, value: Any, path: Path, shown: bool = False) -> Any:
-        """Replace references; `shown` gives `***` for those which are secret."""
-
-        def look_up(reference: Reference, where: Keys) -> Any:
-            if self._is_secret(reference):
-                return HIDDEN if shown else self._secret_value(reference, where)
-            return self._value(reference, where)
-
-        def as_text(reference: Reference, found: Any) -> str:
-            try:
-                return to_text(found)
-            except ValueError:
-                message = (
-                    f"{reference.text} is no JSON value, so it cannot stand among other text; "
-                    "let it be the whole string"
-                )
-                self._findings.add(path, message, found=f"a {type(found).__name__}")
-                return ""
-
-        return substitute(value, look_up, as_text, path)
-
-    def variable(self, name: str) -> Any:
-        if name not in self._variables:
-            value = self._resolved.document.pipeline.variables[name]
-            self._variables[name] = self.substitute(value, ("variables", name))
-        return self._variables[name]
-
-    def _is_secret(self, reference: Reference) -> bool:
-        if reference.kind == "secret":
-            return True
-        return (
-            reference.kind == "name"
-            and reference.name in self._resolved.secret_names
-            and reference.name not in self._resolved.document.pipeline.variables
-        )
-
-    def _secret_value(self, reference: Reference, where: Keys) -> Any:
-        key = reference.text
-        if key not in self._known_secrets:
-            self._known_secrets[key] = self._find_secret(reference, where)
-            self.secrets.add(self._known_secrets[key])
-        return self._known_secrets[key]
-
-    def _find_secret(self, reference: Reference, where: Keys) -> str:
-        if self._secret is None or self._environ is None:
-            message = f"{reference.text} is secret, and what stands here is kept in the journal"
-        elif reference.kind == "name":
-            if reference.name in self._environ:
-                return self._environ[reference.name]
-            message = f"{reference.text} is not in the environment of this process"
-        else:
-            try:
-                return self._secret(reference.name)
-            except LookupError:
-                message = f"{reference.text} is not in the secret store"
-        self._findings.add(where, message, ordinal=reference.ordinal)
-        return ""
-
-    def _value(self, reference: Reference, where: Keys) -> Any:
-        resolved, name = self._resolved, reference.name
-        if reference.kind == "system":
-            return resolved.system[name]
-        if reference.kind == "metadata":
-            return follow(resolved.system["METADATA"], (name, *reference.keys))
-        if reference.kind == "file":
-            return resolved.files[name]
-        if reference.kind == "step":
-            return self._output(reference, where)
-        if name in resolved.document.pipeline.variables:
-            return self.variable(name)
-        source = self._environ if self._live and self._environ is not None else None
-        environment = resolved.environment if source is None else source
-        if name in environment:
-            return environment[name]
-        message = f"{reference.text} is not in the environment of this process"
-        self._findings.add(where, message, ordinal=reference.ordinal)
-        return ""
-
-    def _output(self, reference: Reference, where: Keys) -> Any:
-        if reference.name not in self._outputs:
-            message = f"{reference.text}: step {reference.name!r} left no output"
-            self._findings.add(where, message, ordinal=reference.ordinal)
-            return None
-        try:
-            return follow(self._outputs[reference.name], reference.keys)
-        except NoSuchKey as error:
-            known = error.known
-            self._findings.add(
-                where,
-                f"{reference.text}: the output of {reference.name!r} has no {error.key!r}",
-                found=", ".join(known[:20]) or "nothing" if known is not None else "no mapping",
-                suggestion=self._findings.nearest(str(error.key), known or ()),
-                ordinal=reference.ordinal,
-            )
-            return None
-
-
-def _credentials_in(value: Any, name: str = "") -> list[str]:
-    """Passwords in URLs, and strings under a credential's name, as they are and unquoted."""
-    if isinstance(value, str):
-        found = [value] if name and is_credential_name(name) else []
-        passwords = list(url_passwords(value))
-        return [*found, *passwords, *(unquote(password) for password in passwords)]
-    if isinstance(value, Mapping):
-        items = cast("Mapping[str, Any]", value).items()
-        return [s for key, item in items for s in _credentials_in(item, str(key))]
-    if isinstance(value, list):
-        return [s for item in cast("list[Any]", value) for s in _credentials_in(item)]
-    return []
-
-
-def _hide(value: Any, connector: bool, name: str = "") -> Any:
-    if isinstance(value, str):
-        hidden = connector and name and is_credential_name(name)
-        return HIDDEN if hidden and value else without_password(value)
-    if isinstance(value, dict):
-        items = cast("dict[str, Any]", value).items()
-        return {key: _hide(item, connector, key) for key, item in items}
-    if isinstance(value, list):
-        return [_hide(item, connector) for item in cast("list[Any]", value)]
-    return value

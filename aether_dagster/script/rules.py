@@ -8,11 +8,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, cast
 
 from aether_dagster.script.builtins import STEP_ARGUMENTS
+from aether_dagster.script.findings import Findings
 from aether_dagster.script.interpolation import RESERVED_NAMES
 from aether_dagster.script.loader import Path
 from aether_dagster.script.names import DAGSTER_RESERVED, RESERVED_CONNECTORS, dagster_name
 from aether_dagster.script.ranges import is_range, satisfying
-from aether_dagster.script.shape import Findings, check_shape
+from aether_dagster.script.shape import check_shape
 
 CONNECTOR_TYPES = ("sql", "http")
 HOOK_EVENTS = ("onSuccess", "onFailure", "onComplete")
