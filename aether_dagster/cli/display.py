@@ -1,34 +1,20 @@
 """The faces of a running execution which are not live: plain lines, JSON lines, silence."""
 
-import contextlib
 from types import TracebackType
-from typing import Protocol, Self, TextIO
+from typing import IO, Self
 
 from aether_dagster.cli.output import write_lines
-from aether_dagster.cli.progress import Change, NodeProgress, Progress
+from aether_dagster.cli.progress import NodeProgress, Progress
 from aether_dagster.cli.text import error_line, moment, seconds
+from aether_dagster.manager import Change
 from aether_dagster.protocol import Frames, encode
 
 
-class Display(Protocol):
-    """Shows an execution while it goes on; a context manager around it."""
+class Display:
+    """Shows an execution while it goes on; a context manager around it. This one shows nothing."""
 
-    def __enter__(self) -> Self: ...
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None: ...
-
-    def change(self, change: Change) -> None:
-        """Shows a committed change; called from one thread, in the order of the journal."""
-        ...
-
-
-class Silence(contextlib.AbstractContextManager["Silence", None]):
-    """Shows nothing."""
+    def __enter__(self) -> Self:
+        return self
 
     def __exit__(
         self,
@@ -39,10 +25,10 @@ class Silence(contextlib.AbstractContextManager["Silence", None]):
         return None
 
     def change(self, change: Change) -> None:
-        """Does nothing."""
+        """Shows a committed change; called from one thread, in the order of the journal."""
 
 
-class PlainLines(Silence):
+class PlainLines(Display):
     """One line for each change of a node's status, for logs and files.
 
     Args:
@@ -50,7 +36,7 @@ class PlainLines(Silence):
         name: The pipeline's name.
     """
 
-    def __init__(self, stream: TextIO, name: str):
+    def __init__(self, stream: IO[str], name: str):
         self._stream = stream
         self._name = name
         self._progress = Progress()
@@ -59,7 +45,7 @@ class PlainLines(Silence):
         """Writes a line for each node whose status or attempt is another now."""
         began = not self._progress.pipeline_id
         nodes = self._progress.observe(change)
-        at = moment(change.committed_at)
+        at = moment(change.version.committed_at)
         lines = [
             f"{at}  {node.status:<9}  {node.name}{_details(node)}"
             for node in nodes
@@ -75,26 +61,26 @@ class PlainLines(Silence):
         write_lines(self._stream, lines)
 
 
-class JsonLines(Silence):
+class JsonLines(Display):
     """One message of the live protocol for each change, the first a snapshot (spec 4).
 
     Args:
         stream: Where the messages go, and nothing else may.
     """
 
-    def __init__(self, stream: TextIO):
+    def __init__(self, stream: IO[str]):
         self._stream = stream
         self._frames = Frames()
         self._began = False
 
     def change(self, change: Change) -> None:
         """Writes the change's frame; a change which leaves the document alone has none."""
-        document = change.replica.document()
+        document, at = change.replica.document(), change.version.committed_at
         if not self._began:
             self._began = True
-            frame = self._frames.snapshot(document, committed_at=change.committed_at, started={})
+            frame = self._frames.snapshot(document, committed_at=at, started={})
         else:
-            frame = self._frames.update(document, change.paths, committed_at=change.committed_at)
+            frame = self._frames.update(document, change.paths, committed_at=at)
         if frame is not None:
             write_lines(self._stream, [encode(frame)])
 

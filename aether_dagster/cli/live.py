@@ -12,9 +12,11 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from aether_dagster.cli.progress import ENDED, Change, NodeProgress, Progress
+from aether_dagster.cli.display import Display
+from aether_dagster.cli.progress import ENDED, NodeProgress, Progress
 from aether_dagster.cli.summary import STYLES
 from aether_dagster.cli.text import counted, error_line, seconds
+from aether_dagster.manager import Change
 
 _MARKS = {
     "succeeded": "✓",
@@ -29,7 +31,7 @@ _LINES_BELOW = 3
 _BAR_WIDTH = 20
 
 
-class LiveView:
+class LiveView(Display):
     """One line for each node, a progress bar and counts, drawn again in place.
 
     Where the terminal has too few lines for all nodes, those which run, which failed and which

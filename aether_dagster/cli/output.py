@@ -46,7 +46,7 @@ def own_stdout(*, exclusive: bool = False) -> TextIO:
     return stream
 
 
-def write_lines(stream: TextIO, lines: Iterable[str]) -> None:
+def write_lines(stream: IO[str], lines: Iterable[str]) -> None:
     """Writes lines at once; when nobody reads any more, they go nowhere, and a run goes on."""
     try:
         stream.write("".join(f"{line}\n" for line in lines))

@@ -4,38 +4,15 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any
 
+from aether_dagster.manager import Change
 from aether_dagster.state import Replica
 
 # Statuses in the order in which a reader wants their counts.
 STATUSES = ("succeeded", "failed", "executing", "retrying", "pending")
 ENDED = frozenset({"succeeded", "failed"})
 _SHOWN = frozenset({"status", "retry_count", "error"})
-
-
-class Change(Protocol):
-    """One committed version of an execution, as `orchestration.launch` reports it."""
-
-    @property
-    def replica(self) -> Replica:
-        """The state after it."""
-        ...
-
-    @property
-    def paths(self) -> frozenset[tuple[str, ...]]:
-        """The leaves of the state document which it changed."""
-        ...
-
-    @property
-    def committed_at(self) -> float:
-        """When it was committed, in Unix seconds."""
-        ...
-
-    @property
-    def version(self) -> int:
-        """Its number."""
-        ...
 
 
 @dataclass(frozen=True)

@@ -1,23 +1,14 @@
 """Executions made of deltas, fed to displays without running anything."""
 
-from dataclasses import dataclass
 from typing import Any
 
+from aether_dagster.journal import Version
+from aether_dagster.manager import Change
 from aether_dagster.state import Authority, Delta, NodeDelta, Outcome, Replica
 from aether_dagster.state.ids import node_id
 
 PIPELINE_ID = "pipeline_01H3XYZ9"
 START = 1689876543.212
-
-
-@dataclass(frozen=True)
-class Seen:
-    """A change, as `run_pipeline` reports it."""
-
-    replica: Replica
-    paths: frozenset[tuple[str, ...]]
-    committed_at: float
-    version: int
 
 
 class Execution:
@@ -28,13 +19,14 @@ class Execution:
         self.version = 0
         self.steps = steps
 
-    def commit(self, **members: Any) -> Seen:
+    def commit(self, **members: Any) -> Change:
         self.version += 1
         delta = Delta(f"d{self.version}", Authority.STEP, clock=self.version, **members)
         paths = self.replica.apply(delta)
-        return Seen(self.replica, paths, START + self.version / 10, self.version)
+        version = Version(PIPELINE_ID, self.version, START + self.version / 10, (delta,))
+        return Change(PIPELINE_ID, version, self.replica, paths)
 
-    def initialize(self) -> Seen:
+    def initialize(self) -> Change:
         return self.commit(
             pipeline={
                 "id": PIPELINE_ID,
@@ -49,10 +41,10 @@ class Execution:
             },
         )
 
-    def start(self, step: str, attempt: int = 1) -> Seen:
+    def start(self, step: str, attempt: int = 1) -> Change:
         return self._outcome(step, Outcome(attempt, "executing"))
 
-    def succeed(self, step: str, attempt: int = 1, seconds: float = 0.87) -> Seen:
+    def succeed(self, step: str, attempt: int = 1, seconds: float = 0.87) -> Change:
         return self._outcome(step, Outcome(attempt, "succeeded", execution_time=seconds))
 
     def fail(
@@ -64,7 +56,7 @@ class Execution:
         message: str = "bad row 7",
         traceback: str = "",
         seconds: float = 0.1,
-    ) -> Seen:
+    ) -> Change:
         error = {
             "type": "ValueError",
             "message": message,
@@ -73,7 +65,7 @@ class Execution:
         }
         return self._outcome(step, Outcome(attempt, status, error=error, execution_time=seconds))
 
-    def skip(self, step: str, upstream: str) -> Seen:
+    def skip(self, step: str, upstream: str) -> Change:
         error = {
             "type": "UpstreamFailed",
             "message": f"{upstream} failed",
@@ -82,5 +74,5 @@ class Execution:
         }
         return self._outcome(step, Outcome(0, "pending", error=error))
 
-    def _outcome(self, step: str, outcome: Outcome) -> Seen:
+    def _outcome(self, step: str, outcome: Outcome) -> Change:
         return self.commit(nodes={step: NodeDelta(outcome=outcome)})

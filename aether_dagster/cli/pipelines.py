@@ -1,0 +1,102 @@
+"""Which pipeline a command is about, and its variables."""
+
+import difflib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from aether_dagster.errors import SettingsError
+
+PATTERN = "*.aether.yaml"
+
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+
+def variables_option() -> Decorator:
+    """Returns the option `--var`; the command gets `variables`, a dict."""
+    return click.option(
+        "--var",
+        "variables",
+        multiple=True,
+        metavar="NAME=VALUE",
+        callback=_variables,
+        help="Set a variable of the document for this time; may be given several times.",
+    )
+
+
+def select_option() -> Decorator:
+    """Returns the option `--select`."""
+    return click.option(
+        "--select",
+        "selection",
+        metavar="SELECTION",
+        help="Only these steps: ids between commas, + before one for all upstream of it, "
+        "+ after it for all downstream, * for any characters.",
+    )
+
+
+def chosen_pipeline(given: Path | None) -> Path:
+    """Returns the pipeline document which is meant.
+
+    Args:
+        given: What the command line says: a document, or a folder which holds exactly one; None
+            means this folder.
+
+    Raises:
+        SettingsError: There is no such file, or not exactly one document in the folder.
+    """
+    folder = Path() if given is None else given
+    if not folder.is_dir():
+        return _existing(folder)
+    candidates = sorted(folder.glob(PATTERN))
+    if len(candidates) == 1:
+        return candidates[0]
+    where = f"the folder {str(folder.absolute())!r}"
+    if not candidates:
+        raise SettingsError(
+            f"There is no {PATTERN} in {where}; name the pipeline, or make one with "
+            "`aetherscript init`."
+        )
+    raise SettingsError(f"Name the pipeline: {where} holds {', '.join(map(str, candidates))}.")
+
+
+def chosen_pipelines(given: Sequence[Path]) -> list[Path]:
+    """Returns the documents which are meant: those named, or all in the named folders.
+
+    Args:
+        given: What the command line says; nothing means this folder.
+
+    Raises:
+        SettingsError: There is no such file, or no document in a folder.
+    """
+    chosen: list[Path] = []
+    for place in given or [Path()]:
+        found = sorted(place.glob(PATTERN)) if place.is_dir() else [_existing(place)]
+        chosen.extend(found or [chosen_pipeline(place)])
+    return chosen
+
+
+def _existing(file: Path) -> Path:
+    if file.exists():
+        return file
+    folder = file.parent
+    names = [path.name for path in folder.glob(PATTERN)] if folder.is_dir() else []
+    near = difflib.get_close_matches(file.name, names, n=1)
+    hint = f"; did you mean {folder / near[0]}?" if near else "."
+    raise SettingsError(f"There is no file {file}{hint}")
+
+
+def _variables(
+    ctx: click.Context, parameter: click.Parameter, values: Sequence[str]
+) -> dict[str, str]:
+    variables: dict[str, str] = {}
+    for text in values:
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            raise click.BadParameter(f"{text!r} is not NAME=VALUE.", ctx, parameter)
+        if name in variables:
+            raise click.BadParameter(f"{name!r} is given twice.", ctx, parameter)
+        variables[name] = value
+    return variables

@@ -1,0 +1,172 @@
+"""`aetherscript run`: runs a pipeline to its end, and shows how it goes."""
+
+import os
+import sys
+import warnings
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from aether_dagster.cli.pipelines import chosen_pipeline, select_option, variables_option
+from aether_dagster.cli.plan import selected_steps, text_lines
+from aether_dagster.cli.status import ExitStatus
+
+if TYPE_CHECKING:
+    from aether_dagster.cli.display import Display
+    from aether_dagster.cli.output import OutputConsole
+    from aether_dagster.orchestration.launch import RunOutcome
+    from aether_dagster.orchestration.settings import AetherSettings
+    from aether_dagster.script import Document
+
+_STATUS = {
+    "succeeded": ExitStatus.SUCCEEDED,
+    "failed": ExitStatus.PIPELINE_FAILED,
+    "cancelled": ExitStatus.INTERRUPTED,
+}
+
+
+@click.command
+@click.argument("pipeline", required=False, type=click.Path(path_type=Path))
+@variables_option()
+@select_option()
+@click.option(
+    "--workers",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Processes which run steps; 1 runs them in this process.",
+)
+@click.option(
+    "--state-history",
+    metavar="DIR|URL",
+    help="Write the state history there, a folder for each execution. "
+    "[env: AETHERSCRIPT_STATE_HISTORY]",
+)
+@click.option(
+    "--state-history-required",
+    is_flag=True,
+    help="End the run, with exit status 3, if the state history cannot be written.",
+)
+@click.option("--dry-run", is_flag=True, help="Check the document and print what would run.")
+@click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    help="Print each change of the state as a JSON object on its own line, and nothing else.",
+)
+@click.option("--quiet", is_flag=True, help="Print only what failed.")
+def run(
+    *,
+    pipeline: Path | None,
+    variables: Mapping[str, str],
+    selection: str | None,
+    workers: int,
+    state_history: str | None,
+    state_history_required: bool,
+    dry_run: bool,
+    as_json: bool,
+    quiet: bool,
+) -> int:
+    """Run a pipeline to its end.
+
+    PIPELINE may be left out where this folder holds exactly one *.aether.yaml. The run lands in
+    the Dagster instance of DAGSTER_HOME, or in an embedded one under .aether/.
+
+    Ctrl-C cancels: running steps are ended and the state is completed. A second one kills at once.
+    """
+    from aether_dagster.project import load_pipeline
+
+    path = chosen_pipeline(pipeline)
+    document = load_pipeline(path, variables=variables)
+    steps = selected_steps(document, selection)
+    if dry_run:
+        click.echo("\n".join(text_lines(document, steps)))
+        return ExitStatus.SUCCEEDED
+
+    # Nothing of Dagster is imported before the document is known to be right.
+    from aether_dagster.cli.output import console, own_stdout
+
+    stdout = own_stdout(exclusive=as_json)
+    face = _display(console(stdout), document, as_json=as_json, quiet=quiet)
+    with face:
+        _calm_dagster()
+        from aether_dagster.orchestration.launch import RunRequest, run_pipeline
+
+        settings = _settings(state_history, required=state_history_required)
+        request = RunRequest(
+            pipeline=path,
+            variables=variables,
+            select=None if selection is None else steps,
+            workers=workers,
+            settings=settings,
+        )
+        outcome = run_pipeline(request, on_change=face.change)
+    if as_json or quiet:
+        _summarize(console(sys.stderr), document, outcome, only_failures=True)
+    else:
+        _summarize(console(stdout), document, outcome, only_failures=False)
+    if settings.history_required and outcome.history_error is not None:
+        return ExitStatus.HISTORY_NOT_WRITTEN
+    return _STATUS[outcome.status]
+
+
+def _display(
+    console: "OutputConsole", document: "Document", *, as_json: bool, quiet: bool
+) -> "Display":
+    from aether_dagster.cli.display import Display, JsonLines, PlainLines
+
+    if as_json:
+        return JsonLines(console.file)
+    if quiet:
+        return Display()
+    if console.is_terminal:
+        from aether_dagster.cli.live import LiveView
+
+        return LiveView(console, document.name)
+    return PlainLines(console.file, document.name)
+
+
+def _settings(history: str | None, *, required: bool) -> "AetherSettings":
+    from aether_dagster.orchestration.settings import AetherSettings
+
+    settings = AetherSettings().with_environment(os.environ)
+    settings = replace(
+        settings,
+        history=history or settings.history,
+        history_required=required or settings.history_required,
+    )
+    if settings.history_required and settings.history is None:
+        raise click.UsageError(
+            "--state-history-required says that the history must be written; say where, with "
+            "--state-history."
+        )
+    return settings.anchored(Path.cwd())
+
+
+def _summarize(
+    console: "OutputConsole", document: "Document", outcome: "RunOutcome", *, only_failures: bool
+) -> None:
+    from aether_dagster.cli.summary import closing, failures
+
+    if only_failures and outcome.status == "succeeded" and outcome.history_error is None:
+        return
+    details = failures(outcome.document)
+    if details:
+        console.write_text(details)
+    console.write_text(
+        closing(
+            outcome.document,
+            outcome.report,
+            name=document.name,
+            history=outcome.history_folder,
+            history_error=outcome.history_error,
+        )
+    )
+
+
+def _calm_dagster() -> None:
+    # Which of Dagster's interfaces are in preview is ours to know, not our users'.
+    warnings.filterwarnings("ignore", module=r"(aether_)?dagster(_\w+)?(\.|$)")

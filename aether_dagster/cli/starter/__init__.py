@@ -1,0 +1,1 @@
+"""The files which `aetherscript init` writes, as they are written."""

@@ -1,0 +1,60 @@
+"""`aetherscript validate`: all that is wrong with pipeline documents, without running anything."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+
+from aether_dagster.cli.pipelines import chosen_pipelines, variables_option
+from aether_dagster.cli.status import ExitStatus
+from aether_dagster.errors import ScriptError
+
+
+@click.command
+@click.argument("pipelines", nargs=-1, type=click.Path(path_type=Path), metavar="[PIPELINE]...")
+@variables_option()
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object for all documents.")
+def validate(pipelines: tuple[Path, ...], variables: Mapping[str, str], as_json: bool) -> int:
+    """Check pipeline documents and report every error with file, line and column.
+
+    Left out, PIPELINE is every *.aether.yaml in this folder. The exit status is 2 if any of them
+    is wrong.
+    """
+    reports = [_report(path, variables) for path in chosen_pipelines(pipelines)]
+    valid = all(report["valid"] for report in reports)
+    if as_json:
+        documents = {"valid": valid, "documents": reports}
+        click.echo(json.dumps(documents, ensure_ascii=False, indent=2, default=asdict))
+    else:
+        for report in reports:
+            _tell(report)
+    return ExitStatus.SUCCEEDED if valid else ExitStatus.WRONG_INPUT
+
+
+def _report(path: Path, variables: Mapping[str, str]) -> dict[str, Any]:
+    from aether_dagster.project import load_pipeline
+
+    try:
+        document = load_pipeline(path, variables=variables)
+    except ScriptError as error:
+        return {"file": str(path), "valid": False, "problems": error.problems}
+    return {
+        "file": str(path),
+        "valid": True,
+        "name": document.name,
+        "version": document.version,
+        "config_hash": document.config_hash,
+        "steps": len(document.order),
+    }
+
+
+def _tell(report: Mapping[str, Any]) -> None:
+    if report["valid"]:
+        steps = f"{report['steps']} {'step' if report['steps'] == 1 else 'steps'}"
+        click.echo(f"{report['file']}: valid, {steps}")
+    else:
+        for problem in report["problems"]:
+            click.echo(str(problem), err=True)
