@@ -1,0 +1,417 @@
+"""One execution in this process: what is known of it, and the one path by which it changes."""
+
+import itertools
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from aether_dagster.journal import ExecutionRecord, Journal
+from aether_dagster.manager.ending import (
+    EXECUTING,
+    FAILED,
+    RETRYING,
+    SUCCEEDED,
+    RunEnd,
+    count_nodes,
+    error_record,
+    missing_ends,
+    run_status,
+)
+from aether_dagster.manager.identity import own_identity
+from aether_dagster.manager.redaction import Redaction
+from aether_dagster.script import Document, Resolved
+from aether_dagster.state import Authority, Delta, NodeDelta, Outcome, Replica, check_transition
+from aether_dagster.state.ids import delta_id
+from aether_dagster.steps import ArtifactAccess, Connections
+from aether_dagster.values import ValueRef, ValueStore, fit_node_record, is_json, is_reference
+
+# What an input leaves free in a node's record, in bytes: an error's message and traceback come
+# later, maybe from another process which does not see the input (spec 1.4).
+_RESERVE = 8_192
+
+
+class Execution:
+    """The state of one execution, as the process which holds this object writes it.
+
+    Several processes hold one each; the journal joins what they commit. All methods may be called
+    from any thread.
+
+    Args:
+        journal: Where the execution is kept.
+        record: The journal's record of it.
+        document: The pipeline document, as this process compiled it.
+        resolved: What was resolved once, at initialization.
+        values: The artifact store.
+        now: Unix seconds; passed in for tests.
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        record: ExecutionRecord,
+        document: Document,
+        resolved: Resolved,
+        values: ValueStore,
+        *,
+        now: Callable[[], float] = time.time,
+    ):
+        self.journal = journal
+        self.record = record
+        self.document = document
+        self.resolved = resolved
+        self.values = values
+        self.redaction = Redaction()
+        self._now = now
+        self._lock = threading.RLock()
+        self.connections = Connections()
+        self._replica = journal.replica(record.pipeline_id)
+        self._started: dict[str, tuple[int, float]] = {}
+        self._loaded: dict[int, tuple[Any, ValueRef]] = {}
+        self._counter = itertools.count(1)
+
+    @property
+    def id(self) -> str:
+        """The pipeline id of this execution."""
+        return self.record.pipeline_id
+
+    @property
+    def replica(self) -> Replica:
+        """The state as far as this process has read it; `catch_up` reads on."""
+        return self._replica
+
+    def catch_up(self) -> Replica:
+        """Reads what was committed since; returns the state at the journal's head."""
+        with self._lock:
+            for version in self.journal.versions(self.id, after=self._replica.version):
+                if not version.late:
+                    for delta in version.deltas:
+                        self._replica.apply(delta)
+                self._replica.version = version.number
+            return self._replica
+
+    def attempt(self, step: str) -> int:
+        """Returns the number of the attempt which this process runs of a step, from 1."""
+        return self._started[step][0]
+
+    def start(self, step: str, attempt: int, arguments: Mapping[str, Any] | None) -> None:
+        """Commits that an attempt starts.
+
+        Args:
+            step: The step's name.
+            attempt: From 1.
+            arguments: The resolved arguments as they may be shown: secrets already masked; values
+                which are not JSON are spilled. None where they could not be resolved.
+
+        Raises:
+            IllegalTransition: The node is not where it may start this attempt.
+        """
+        with self._lock:
+            self.catch_up()
+            self._bridge(step, attempt)
+            before = self._replica.outcome(step)
+            check_transition(step, before.status, before.attempt, EXECUTING, attempt)
+            payload = self._fit(step, attempt, EXECUTING, input_payload=arguments)["input_payload"]
+            outcome = Outcome(attempt, EXECUTING)
+            node = NodeDelta(
+                outcome=outcome, input_payload=payload, has_input=True, worker=own_identity()
+            )
+            self._commit(self._node_delta(step, "start", Authority.STEP, attempt, node))
+            self._started[step] = (attempt, time.perf_counter())
+
+    def succeed(self, step: str, value: Any) -> ValueRef:
+        """Stores what a step returned and commits that its attempt succeeded.
+
+        Returns:
+            The reference to the stored value.
+
+        Raises:
+            ValueStoreError: The value cannot be stored; nothing is committed.
+            IllegalTransition: The step is not executing.
+        """
+        attempt, began = self._started[step]
+        ref = self.values.put(value, execution=self.id, step=step, attempt=attempt)
+        shown = self.redaction.value(value) if is_json(value) else value
+        with self._lock:
+            self.catch_up()
+            self._check(step, attempt, SUCCEEDED)
+            self._remember(shown, ref)
+            record = self._fit(step, attempt, SUCCEEDED, output_payload=shown)
+            self._end(step, attempt, SUCCEEDED, record, _seconds_since(began), value=ref.to_json())
+        return ref
+
+    def fail(
+        self,
+        step: str,
+        type: str,
+        message: str,
+        *,
+        traceback: str | None = None,
+        retrying: bool = False,
+        **more: Any,
+    ) -> None:
+        """Commits that a step's attempt failed, or that it failed and will be tried again.
+
+        Args:
+            step: The step's name.
+            type: The error's type: the exception's class name, or one of spec 1.3.
+            message: What went wrong; secrets are masked here.
+            traceback: The user's frames.
+            retrying: There will be another attempt.
+            more: Further members of the error.
+        """
+        attempt, began = self._started[step]
+        error = error_record(type, self.redaction.text(message), attempt, **more)
+        if traceback is not None:
+            error["traceback"] = self.redaction.text(traceback)
+        with self._lock:
+            self.catch_up()
+            status = RETRYING if retrying else FAILED
+            self._check(step, attempt, status)
+            record = self._fit(step, attempt, status, error=error)
+            self._end(step, attempt, status, record, _seconds_since(began))
+
+    def settle(
+        self,
+        step: str,
+        attempt: int,
+        status: str,
+        error: Mapping[str, Any] | None = None,
+        seconds: float = 0.0,
+    ) -> None:
+        """Commits what Dagster says of how an attempt ended (run side).
+
+        What the step itself reported of the same end stays in force; what nobody reported is
+        filled in, also a start which never came.
+
+        Args:
+            step: The step's name.
+            attempt: From 1.
+            status: `succeeded`, `failed` or `retrying`.
+            error: For the last two, with at least `type` and `message`.
+            seconds: How long the attempt took, by Dagster's account.
+        """
+        with self._lock:
+            self.catch_up()
+            now = self._replica.outcome(step)
+            if self._replica.settled(step) >= attempt and now.status == status:
+                return
+            if now.attempt < attempt:
+                self._bridge(step, attempt)
+                started = NodeDelta(outcome=Outcome(attempt, EXECUTING))
+                self._commit(self._node_delta(step, "start", Authority.RUN, attempt, started))
+                now = self._replica.outcome(step)
+            if (now.attempt, now.status) == (attempt, status):
+                said = NodeDelta(settled=attempt)
+            else:
+                record = self._fit(step, attempt, status, error=error)
+                outcome = Outcome(
+                    attempt, status, error=record["error"], execution_time=round(seconds, 3)
+                )
+                said = NodeDelta(outcome=outcome, settled=attempt)
+            self._commit(self._node_delta(step, f"settle-{status}", Authority.RUN, attempt, said))
+
+    def artifacts(self, step: str) -> "Artifacts":
+        """Returns the shared artifacts as a step reads and writes them."""
+        return Artifacts(self, step)
+
+    def write_artifact(self, step: str, name: str, uri: str | None) -> None:
+        """Commits an artifact's path or URI; None deletes it."""
+        with self._lock:
+            attempt = self._started[step][0] if step in self._started else 0
+            identity = delta_id(
+                self.id, step, attempt, "artifact", own_identity(), next(self._counter)
+            )
+            shown = None if uri is None else self.redaction.text(uri)
+            self._commit(Delta(identity, Authority.STEP, artifacts={name: shown}))
+
+    def loaded(self, value: Any, ref: ValueRef) -> None:
+        """Remembers where a value which a step is given was loaded from.
+
+        Where its arguments hold that value, state then refers to it instead of storing it again.
+        """
+        with self._lock:
+            self._remember(value, ref)
+
+    def value_ref(self, step: str) -> ValueRef | None:
+        """Returns the reference to what a step of this execution returned, if it has."""
+        with self._lock:
+            reference = self.catch_up().outcome(step).value
+        return None if reference is None else ValueRef.from_json(reference)
+
+    def end_nodes(self, end: RunEnd) -> None:
+        """Commits an end for every node which nobody reported one of."""
+        with self._lock:
+            replica = self.catch_up()
+            deltas: list[Delta] = []
+            for step, outcome in missing_ends(replica, self.document.dependencies, end):
+                node = NodeDelta(outcome=outcome, settled=outcome.attempt)
+                kind = f"end-{outcome.status}"
+                delta = self._node_delta(step, kind, Authority.RUN, outcome.attempt, node)
+                deltas.append(delta)
+            if deltas:
+                self._commit(*deltas)
+
+    def finalize(self, end: RunEnd, *, details: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Commits the final report; the state does not change after it.
+
+        Args:
+            end: How the run ended.
+            details: Further members of the report.
+
+        Returns:
+            The report. Where the execution was finalized before, that one.
+        """
+        with self._lock:
+            replica = self.catch_up()
+            if replica.report is None:
+                self._commit(
+                    Delta(
+                        delta_id(self.id, "finalize"),
+                        Authority.RUN,
+                        report={
+                            **self._report(replica, end),
+                            **(details or {}),
+                        },
+                    )
+                )
+                self.catch_up()
+            return dict(self._replica.report or {})
+
+    def referenced_values(self) -> set[str]:
+        """Returns the URIs of all stored values which any committed version refers to."""
+        found: set[str] = set()
+        for version in self.journal.versions(self.id):
+            for delta in version.deltas:
+                for node in delta.nodes.values():
+                    found.update(_references(node.input_payload))
+                    if node.outcome is not None:
+                        found.update(_references(node.outcome.output_payload))
+                        found.update(_references(node.outcome.value))
+        return found
+
+    def _report(self, replica: Replica, end: RunEnd) -> dict[str, Any]:
+        ended = round(self._now(), 3)
+        started = float(replica.pipeline["start_timestamp"])
+        return {
+            "status": run_status(replica, end),
+            "end_timestamp": ended,
+            "duration": round(max(0.0, ended - started), 3),
+            **count_nodes(replica),
+            # The journal puts the number here under which it commits the report.
+            "version": 0,
+        }
+
+    def _check(self, step: str, attempt: int, status: str) -> None:
+        before = self._replica.outcome(step)
+        check_transition(step, before.status, before.attempt, status, attempt)
+
+    def _bridge(self, step: str, attempt: int) -> None:
+        """Fills in the end of an attempt which ended in silence, before the next one starts."""
+        now = self._replica.outcome(step)
+        if now.status in (EXECUTING, SUCCEEDED) and now.attempt == attempt - 1:
+            message = "The attempt ended without a word, and Dagster started the next one."
+            error = error_record("WorkerLost", message, now.attempt)
+            node = NodeDelta(outcome=Outcome(now.attempt, RETRYING, error=error))
+            self._commit(self._node_delta(step, "bridge", Authority.RUN, now.attempt, node))
+
+    def _end(
+        self,
+        step: str,
+        attempt: int,
+        status: str,
+        record: Mapping[str, Any],
+        seconds: float,
+        value: Mapping[str, Any] | None = None,
+    ) -> None:
+        payload = record["input_payload"]
+        spilled = payload != self._replica.node(step)["input_payload"]
+        outcome = Outcome(
+            attempt, status, record["output_payload"], record["error"], seconds, value
+        )
+        node = NodeDelta(
+            outcome=outcome,
+            input_payload=payload if spilled else None,
+            has_input=spilled,
+        )
+        self._commit(self._node_delta(step, status, Authority.STEP, attempt, node))
+
+    def _fit(self, step: str, attempt: int, status: str, **members: Any) -> dict[str, Any]:
+        """Returns the node's record with these members, fitted under its size limit."""
+        record = dict(self._replica.node(step)) | {
+            "status": status,
+            "output_payload": None,
+            "error": None,
+            "retry_count": attempt - 1,
+        }
+        if attempt != self._replica.outcome(step).attempt:
+            record["input_payload"] = None
+
+        def spill(value: Any) -> dict[str, Any]:
+            known = self._loaded.get(id(value))
+            if known is not None:
+                return known[1].to_json()
+            part = "output" if status == SUCCEEDED else "input"
+            put = self.values.put(value, execution=self.id, step=step, attempt=attempt, part=part)
+            return put.to_json()
+
+        reserve = _RESERVE if status == EXECUTING else 0
+        return fit_node_record(record | members, spill, reserve=reserve)
+
+    def _remember(self, value: Any, ref: ValueRef) -> None:
+        # The value is kept alive with its id, or another object could get the same one.
+        self._loaded[id(value)] = (value, ref)
+
+    def _node_delta(
+        self, step: str, kind: str, authority: Authority, attempt: int, node: NodeDelta
+    ) -> Delta:
+        identity = delta_id(self.id, step, attempt, kind, int(authority))
+        return Delta(identity, authority, nodes={step: node})
+
+    def _commit(self, *deltas: Delta) -> None:
+        self.journal.append(self.id, deltas, now_ms=int(self._now() * 1000))
+        self.catch_up()
+
+
+class Artifacts(ArtifactAccess):
+    """`context.artifacts` of one execution, as a step reads and writes them."""
+
+    def __init__(self, execution: Execution, step: str):
+        self._execution = execution
+        self._step = step
+
+    def __getitem__(self, name: str) -> str:
+        return self._all()[name]
+
+    def __setitem__(self, name: str, uri: str) -> None:
+        self._execution.write_artifact(self._step, name, uri)
+
+    def __delitem__(self, name: str) -> None:
+        if name not in self._all():
+            raise KeyError(name)
+        self._execution.write_artifact(self._step, name, None)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._all())
+
+    def __len__(self) -> int:
+        return len(self._all())
+
+    def _all(self) -> dict[str, str]:
+        return self._execution.catch_up().artifacts()
+
+
+def _seconds_since(began: float) -> float:
+    return round(time.perf_counter() - began, 3)
+
+
+def _references(value: Any) -> Iterator[str]:
+    """Yields the URIs of all references inside a payload."""
+    if is_reference(value):
+        yield value["$artifact"]
+    elif isinstance(value, Mapping):
+        for item in value.values():
+            yield from _references(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _references(item)

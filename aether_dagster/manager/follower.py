@@ -1,0 +1,104 @@
+"""Follows one execution's journal in a thread of its own, version by version."""
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from aether_dagster.journal import Journal, Version
+from aether_dagster.state import Replica
+from aether_dagster.state.replica import Path
+
+# How long one wait for the journal takes at most, in seconds; a wake-up ends it at once.
+_WAIT = 0.5
+
+
+@dataclass(frozen=True)
+class Change:
+    """One version as it was folded.
+
+    Args:
+        pipeline_id: The execution.
+        version: Its number and deltas.
+        replica: The state after it; shared, to be read before the observer returns.
+        paths: The leaves of the state document which it changed.
+    """
+
+    pipeline_id: str
+    version: Version
+    replica: Replica
+    paths: frozenset[Path]
+
+
+Observer = Callable[[Change], None]
+
+
+class Follower:
+    """Gives every version of an execution to its observers, in order, in one thread.
+
+    Args:
+        journal: Where to read.
+        pipeline_id: Which execution.
+        observers: Called with each change. One which raises is not called again; `failures`
+            keeps its exception.
+        tick: Called at least twice a second, between changes.
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        pipeline_id: str,
+        observers: Sequence[Observer],
+        tick: Callable[[], None],
+    ):
+        self._journal = journal
+        self._tick = tick
+        self._pipeline_id = pipeline_id
+        self._observers = list(observers)
+        self._replica = Replica()
+        self._reached = threading.Condition()
+        self._stop = threading.Event()
+        self.failures: list[Exception] = []
+        self._thread = threading.Thread(target=self._run, name=f"follow {pipeline_id}", daemon=True)
+
+    def start(self) -> None:
+        """Starts the thread."""
+        self._thread.start()
+
+    def drain(self, version: int, timeout: float) -> bool:
+        """Waits until all observers have had this version; False when time ran out first."""
+        with self._reached:
+            return self._reached.wait_for(
+                lambda: self._replica.version >= version or not self._thread.is_alive(), timeout
+            )
+
+    def stop(self) -> None:
+        """Ends the thread; what is not yet followed stays in the journal."""
+        self._stop.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        cursor: str | None = None
+        while not self._stop.is_set():
+            tail = self._journal.tail(cursor, timeout=_WAIT, pipeline_id=self._pipeline_id)
+            cursor = tail.cursor
+            self._fold(tail.versions)
+            self._tick()
+
+    def _fold(self, versions: Sequence[Version]) -> None:
+        for version in versions:
+            if version.number <= self._replica.version:
+                continue  # a tail may give a version twice
+            paths: set[Path] = set()
+            if not version.late:
+                for delta in version.deltas:
+                    paths |= self._replica.apply(delta)
+            self._replica.version = version.number
+            change = Change(self._pipeline_id, version, self._replica, frozenset(paths))
+            for observer in list(self._observers):
+                try:
+                    observer(change)
+                except Exception as error:
+                    self.failures.append(error)
+                    self._observers.remove(observer)
+            with self._reached:
+                self._reached.notify_all()

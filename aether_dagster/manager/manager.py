@@ -1,0 +1,208 @@
+"""The state manager of a process: opens executions, and takes each through its four phases."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from aether_dagster.errors import ExecutionMismatch, FolderExists, StateError
+from aether_dagster.journal import ExecutionRecord, Journal
+from aether_dagster.manager.execution import Execution
+from aether_dagster.manager.identity import own_identity
+from aether_dagster.script import Document, Resolved, SystemValues, resolve
+from aether_dagster.snapshot import HistoryStore, folder_name
+from aether_dagster.state import Authority, Delta, NodeDelta
+from aether_dagster.state.ids import delta_id, node_id
+from aether_dagster.values import ValueStore
+
+# How long a process waits for another one which is initializing the same execution, in seconds.
+_INITIALIZATION_LIMIT = 60.0
+# The lease of an execution, in seconds; whoever holds it renews it well before.
+LEASE_SECONDS = 30.0
+
+
+class StateManager:
+    """Opens executions for the process which holds it.
+
+    Args:
+        journal: Where executions are kept.
+        values: The artifact store.
+        now: Unix seconds; passed in for tests.
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        values: ValueStore,
+        *,
+        now: Callable[[], float] = time.time,
+    ):
+        self.journal = journal
+        self.values = values
+        self._now = now
+
+    def initialize(
+        self,
+        document: Document,
+        *,
+        run_id: str,
+        selected: Sequence[str] | None = None,
+        environ: Mapping[str, str],
+        partition: str | None = None,
+        plugins: Sequence[str] = (),
+        history: HistoryStore | None = None,
+        read_file: Callable[[str], str] | None = None,
+    ) -> Execution:
+        """Opens the execution of a run and a pipeline; the first who comes initializes it.
+
+        Initialization reserves the id, resolves what is resolved once, creates the history folder
+        and commits version 1: the pipeline, the context, and every selected node as pending.
+
+        Args:
+            document: The validated document.
+            run_id: Dagster's run.
+            selected: The steps which the run covers; all where None.
+            environ: The process environment.
+            partition: The run's partition key.
+            plugins: The resolved plugins, `Name@x.y.z`.
+            history: Where a state history is kept, if it is.
+            read_file: Reads the `${file./path}` references.
+
+        Raises:
+            ExecutionMismatch: The execution was begun with another document.
+            StateError: Another process began to initialize it and did not end.
+            SnapshotError: The history folder cannot be created.
+        """
+        record = self.journal.reserve(
+            run_id,
+            document.name,
+            now_ms=self._now_ms(),
+            config_hash=document.config_hash,
+            document=document.canonical(),
+            partition=partition,
+        )
+        holder = own_identity()
+        if record.head == 0 and self.journal.acquire(record.pipeline_id, holder, LEASE_SECONDS):
+            try:
+                # Somebody may have initialized it between the two.
+                record = self.journal.record(record.pipeline_id)
+                if record.head == 0:
+                    record = self._initialize(
+                        record, document, selected, environ, partition, plugins, history, read_file
+                    )
+            finally:
+                self.journal.release(record.pipeline_id, holder)
+        return self.attach(record, document)
+
+    def attach(self, record: ExecutionRecord, document: Document) -> Execution:
+        """Opens an execution which was initialized.
+
+        Raises:
+            ExecutionMismatch: The execution was begun with another document.
+        """
+        if record.config_hash != document.config_hash:
+            raise ExecutionMismatch(
+                f"Execution {record.pipeline_id} was begun with a document whose config_hash is "
+                f"{record.config_hash}; this process compiled {document.file} with "
+                f"{document.config_hash}. The document, or a --var of it, changed during the run: "
+                "start a new run."
+            )
+        record = self._wait_until_initialized(record)
+        resolved = Resolved.from_json(record.resolved or {}, document)
+        return Execution(self.journal, record, document, resolved, self.values, now=self._now)
+
+    def _initialize(
+        self,
+        record: ExecutionRecord,
+        document: Document,
+        selected: Sequence[str] | None,
+        environ: Mapping[str, str],
+        partition: str | None,
+        plugins: Sequence[str],
+        history: HistoryStore | None,
+        read_file: Callable[[str], str] | None,
+    ) -> ExecutionRecord:
+        start = round(self._now(), 3)
+        if history is not None:
+            record = self._create_folder(record, history, start)
+        system = SystemValues(_iso(start), record.pipeline_id, partition)
+        resolved = resolve(
+            document, environ=environ, system=system, read_file=read_file or _read_text
+        )
+        self.journal.annotate(record.pipeline_id, resolved=resolved.to_json())
+        delta = _initial_delta(record, document, selected, resolved, start, plugins)
+        self.journal.append(record.pipeline_id, [delta], now_ms=self._now_ms())
+        return self.journal.record(record.pipeline_id)
+
+    def _create_folder(
+        self, record: ExecutionRecord, history: HistoryStore, start: float
+    ) -> ExecutionRecord:
+        while True:
+            folder = folder_name(start, record.pipeline_id)
+            try:
+                history.create(folder)
+            except FolderExists:
+                # Another journal's execution has this id: ids are unique in a history too.
+                record = self.journal.renumber(record.pipeline_id, now_ms=self._now_ms())
+                continue
+            location = f"{history.url.rstrip('/')}/{folder}"
+            self.journal.annotate(record.pipeline_id, history=location)
+            return self.journal.record(record.pipeline_id)
+
+    def _wait_until_initialized(self, record: ExecutionRecord) -> ExecutionRecord:
+        give_up = time.monotonic() + _INITIALIZATION_LIMIT
+        while record.head == 0:
+            if time.monotonic() > give_up:
+                raise StateError(
+                    f"Execution {record.pipeline_id} was reserved by another process which did "
+                    f"not initialize it within {_INITIALIZATION_LIMIT:.0f} s. Start a new run."
+                )
+            time.sleep(0.02)
+            record = self.journal.record(record.pipeline_id)
+        return record
+
+    def _now_ms(self) -> int:
+        return int(self._now() * 1000)
+
+
+def _initial_delta(
+    record: ExecutionRecord,
+    document: Document,
+    selected: Sequence[str] | None,
+    resolved: Resolved,
+    start: float,
+    plugins: Sequence[str],
+) -> Delta:
+    chosen = set(document.order if selected is None else selected)
+    context = resolved.context()
+    return Delta(
+        delta_id(record.pipeline_id, "initialize"),
+        Authority.RUN,
+        pipeline={
+            "id": record.pipeline_id,
+            "version": document.version,
+            "start_timestamp": start,
+            "config_hash": document.config_hash,
+        },
+        context={
+            "environment_vars": context["environment_vars"],
+            "secret_store": context["secret_store"],
+            "active_plugins": sorted(plugins),
+        },
+        nodes={
+            # Suffixes count over the whole document, whatever part of it a run selects.
+            step: NodeDelta(node_id(record.pipeline_id, step, index), index)
+            for index, step in enumerate(document.order)
+            if step in chosen
+        },
+        artifacts=context["artifacts"],
+    )
+
+
+def _iso(unix_seconds: float) -> str:
+    moment = datetime.fromtimestamp(unix_seconds, UTC)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _read_text(path: str) -> str:
+    return Path(path).read_text(encoding="utf-8")

@@ -1,0 +1,115 @@
+"""The executor which keeps state on the run side: it wraps one of Dagster's and sees every event."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import dagster as dg
+
+from aether_dagster.orchestration.compat import (
+    ExecutionPlan,
+    PlanOrchestrationContext,
+    RetryMode,
+    StepDependencyConfig,
+    get_retries_config,
+    multiple_process_executor_requirements,
+)
+from aether_dagster.orchestration.run_side import RunSide
+
+
+class AetherExecutor(dg.Executor):
+    """Initializes the executions of a run, follows its events, and finalizes.
+
+    Args:
+        inner: The executor which runs the steps.
+    """
+
+    def __init__(self, inner: dg.Executor):
+        self._inner = inner
+
+    @property
+    def retries(self) -> RetryMode:
+        """The inner executor's."""
+        return self._inner.retries
+
+    @property
+    def step_dependency_config(self) -> StepDependencyConfig:
+        """The inner executor's."""
+        return self._inner.step_dependency_config
+
+    def execute(
+        self, plan_context: PlanOrchestrationContext, execution_plan: ExecutionPlan
+    ) -> Iterator[dg.DagsterEvent]:
+        """Runs the plan by the inner executor."""
+        with RunSide(plan_context, execution_plan) as run_side:
+            for event in self._inner.execute(plan_context, execution_plan):
+                run_side.observe(event)
+                yield event
+
+
+class AetherExecutorDefinition(dg.ExecutorDefinition):
+    """`aether_executor`: an executor definition which can wrap another."""
+
+    def wrapping(self, inner: dg.ExecutorDefinition) -> dg.ExecutorDefinition:
+        """Returns an executor which runs steps as `inner` does, and keeps state beside it.
+
+        Args:
+            inner: Any executor: `dg.multiprocess_executor`, `k8s_job_executor`, …; its
+                configuration stays as it is.
+        """
+
+        def create(context: dg.InitExecutorContext) -> dg.Executor:
+            return AetherExecutor(_create(inner, context, context.executor_config))
+
+        return dg.ExecutorDefinition(
+            name=f"aether_{inner.name}",
+            config_schema=inner.config_schema,
+            requirements=inner.get_requirements,
+            executor_creation_fn=create,
+            description=f"Keeps AetherScript's state around {inner.name}.",
+        )
+
+
+def _create(
+    inner: dg.ExecutorDefinition, context: dg.InitExecutorContext, config: Mapping[str, Any]
+) -> dg.Executor:
+    create = inner.executor_creation_fn
+    assert create is not None, f"{inner.name} has no creation function"
+    return create(
+        dg.InitExecutorContext(
+            job=context.job,
+            executor_def=inner,
+            executor_config=config,
+            instance=context.instance,
+        )
+    )
+
+
+def _create_default(context: dg.InitExecutorContext) -> dg.Executor:
+    config = context.executor_config
+    workers: Any = config["workers"]
+    retries = {"retries": config["retries"]}
+    if workers == 1:
+        return AetherExecutor(_create(dg.in_process_executor, context, retries))
+    parallel = {**retries, "max_concurrent": workers}
+    return AetherExecutor(_create(dg.multiprocess_executor, context, parallel))
+
+
+def _requirements(config: Mapping[str, Any]) -> Sequence[Any]:
+    return [] if config.get("workers", 1) == 1 else multiple_process_executor_requirements()
+
+
+aether_executor = AetherExecutorDefinition(
+    name="aether",
+    config_schema={
+        "workers": dg.Field(
+            dg.IntSource,
+            default_value=1,
+            description="Processes which run steps; 1 runs them in the run's own process.",
+        ),
+        "retries": get_retries_config(),
+    },
+    requirements=_requirements,
+    executor_creation_fn=_create_default,
+    description="Runs AetherScript's nodes and keeps their state.",
+)
+"""The executor of AetherScript's jobs. `aether_executor.wrapping(inner)` wraps another one."""

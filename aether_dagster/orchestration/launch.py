@@ -1,0 +1,139 @@
+"""Runs a pipeline from a command line: no daemon, no server, no set-up (spec 6)."""
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from aether_dagster.errors import StateError
+from aether_dagster.journal import Journal
+from aether_dagster.manager import Change
+from aether_dagster.orchestration.code_location import reconstructable_pipeline
+from aether_dagster.orchestration.instance import open_instance
+from aether_dagster.orchestration.run_side import Watch, watched
+from aether_dagster.orchestration.settings import AetherSettings
+from aether_dagster.orchestration.translator import DagsterAetherTranslator
+from aether_dagster.project import load_pipeline
+from aether_dagster.script import Document
+
+
+@dataclass(frozen=True)
+class RunRequest:
+    """What to run and where to keep its state.
+
+    Args:
+        pipeline: Path of the pipeline document.
+        variables: Overrides of its `variables`, by name.
+        select: The steps to run; all where None.
+        workers: Processes which run steps; 1 runs them in this process.
+        settings: Where state, history and values go.
+        directory: Where the embedded instance lies when DAGSTER_HOME is not set.
+    """
+
+    pipeline: Path
+    variables: Mapping[str, str] = field(default_factory=dict[str, str])
+    select: tuple[str, ...] | None = None
+    workers: int = 1
+    settings: AetherSettings = field(default_factory=AetherSettings)
+    directory: Path = field(default_factory=Path.cwd)
+
+
+@dataclass(frozen=True)
+class RunOutcome:
+    """How a run ended.
+
+    Args:
+        pipeline_id: The execution.
+        status: `succeeded`, `failed` or `cancelled`.
+        document: The final state document.
+        report: The final report.
+        history_folder: Path or URL of the execution's state history, where one is kept.
+        history_error: Why the history is incomplete, if it is.
+        dagster_run_id: Dagster's run.
+    """
+
+    pipeline_id: str
+    status: str
+    document: Mapping[str, Any]
+    report: Mapping[str, Any]
+    history_folder: str | None
+    history_error: str | None
+    dagster_run_id: str
+
+
+def run_pipeline(request: RunRequest, *, on_change: Callable[[Change], None]) -> RunOutcome:
+    """Runs a pipeline to its end in this process, as a run of the Dagster instance.
+
+    An interrupt cancels it: running nodes are ended and the state is finalized as cancelled. A
+    second one ends the process.
+
+    Args:
+        request: What to run.
+        on_change: Called from one thread, in order, with each version of the execution.
+
+    Raises:
+        ScriptError: The document is wrong.
+        JournalError: The journal cannot be used.
+        SnapshotError: The history folder cannot be created.
+        StateError: The execution could not begin.
+    """
+    document = load_pipeline(request.pipeline, variables=request.variables)
+    settings = request.settings.anchored(request.directory)
+    job = reconstructable_pipeline(document, variables=dict(request.variables), settings=settings)
+    watch = Watch(on_change)
+    token = watched.set(watch)
+    try:
+        with open_instance(os.environ, request.directory) as instance:
+            run = dg.execute_job(
+                job,
+                instance,
+                run_config=_run_config(request),
+                asset_selection=_selection(document, request.select),
+                raise_on_error=False,
+            )
+            if watch.error is not None:
+                raise watch.error
+            return _outcome(instance, settings, run.run_id, document.name)
+    finally:
+        watched.reset(token)
+
+
+def _run_config(request: RunRequest) -> dict[str, Any]:
+    return {
+        "execution": {"config": {"workers": request.workers}},
+        # Dagster's own log goes to the instance; on the terminal stands the state.
+        "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
+    }
+
+
+def _selection(document: Document, select: tuple[str, ...] | None) -> list[dg.AssetKey] | None:
+    if select is None:
+        return None
+    translator = DagsterAetherTranslator()
+    return [translator.get_asset_spec(document, document.step(step)).key for step in select]
+
+
+def _outcome(
+    instance: dg.DagsterInstance, settings: AetherSettings, run_id: str, pipeline: str
+) -> RunOutcome:
+    with Journal.open(settings.journal_url(instance)) as journal:
+        record = journal.find(run_id, pipeline)
+        if record is None:
+            raise StateError(
+                f"Dagster's run {run_id} left no execution of {pipeline!r}; its log says why: "
+                "see it with 'aetherscript ui'."
+            )
+        replica = journal.replica(record.pipeline_id)
+    report = dict(replica.report or {})
+    return RunOutcome(
+        pipeline_id=record.pipeline_id,
+        status=str(report.get("status", "failed")),
+        document=replica.document(),
+        report=report,
+        history_folder=record.history,
+        history_error=report.get("history_error"),
+        dagster_run_id=run_id,
+    )

@@ -1,0 +1,65 @@
+"""What Dagster shows of a node's output: metadata of its materialization (spec 7)."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import dagster as dg
+
+from aether_dagster.manager import Execution
+
+# Longer previews make Dagster's event log heavy; the whole value is in the artifact store.
+_PREVIEW = 2_000
+
+
+def output_metadata(execution: Execution, step: str, value: Any) -> dict[str, Any]:
+    """Returns a materialization's metadata, under Dagster's own keys where it has them.
+
+    Args:
+        execution: The execution, after the output was committed.
+        step: The step's name.
+        value: What it returned.
+    """
+    node = execution.replica.node(step)
+    metadata: dict[str, Any] = {
+        "aether/pipeline_id": execution.id,
+        "aether/attempt": node["retry_count"] + 1,
+        "aether/execution_time": float(node["execution_time"]),
+        "aether/output": _preview(node["output_payload"]),
+        **_table_metadata(value),
+    }
+    history = execution.record.history
+    if history is not None:
+        metadata["aether/history"] = (
+            dg.MetadataValue.url(history) if "://" in history else dg.MetadataValue.path(history)
+        )
+    return metadata
+
+
+def _preview(payload: Any) -> dg.MetadataValue[Any]:
+    text = json.dumps(payload, ensure_ascii=False)
+    if len(text) <= _PREVIEW:
+        return dg.MetadataValue.json(payload)
+    return dg.MetadataValue.text(f"{text[:_PREVIEW]}… ({len(text)} characters)")
+
+
+def _table_metadata(value: Any) -> dict[str, Any]:
+    """Row count and column schema where the value is a table: pandas, polars or Arrow."""
+    columns: Mapping[str, str] | None = None
+    dtypes = getattr(value, "dtypes", None)
+    schema = getattr(value, "schema", None)
+    if hasattr(dtypes, "items"):
+        columns = {str(name): str(kind) for name, kind in dtypes.items()}
+    elif hasattr(schema, "names") and hasattr(schema, "types"):
+        pairs = zip(schema.names, schema.types, strict=True)
+        columns = {str(name): str(kind) for name, kind in pairs}
+    elif isinstance(schema, Mapping):
+        columns = {str(name): str(kind) for name, kind in schema.items()}
+    if columns is None or not hasattr(value, "shape"):
+        return {}
+    return {
+        "dagster/row_count": int(value.shape[0]),
+        "dagster/column_schema": dg.TableSchema(
+            columns=[dg.TableColumn(name, kind) for name, kind in columns.items()]
+        ),
+    }

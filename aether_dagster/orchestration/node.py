@@ -1,0 +1,148 @@
+"""The compute function of a compiled node: one attempt of one step, from start to outcome."""
+
+import os
+import random
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from aether_dagster.errors import AetherError, StepFailed, StepTimeout
+from aether_dagster.manager import Execution
+from aether_dagster.orchestration.compat import ExecutionInterrupted
+from aether_dagster.orchestration.connectors import connector_resource_key
+from aether_dagster.orchestration.settings import AetherSettings
+from aether_dagster.plugins.secrets import secret_reader
+from aether_dagster.script import Document, Step, dagster_name
+from aether_dagster.steps import StepContext, delay_before, run_step
+
+OUTPUT = "result"
+
+
+@dataclass(frozen=True)
+class CompiledPipeline:
+    """A document and what it was compiled with.
+
+    Args:
+        document: The validated document.
+        settings: Where state, history and values go.
+        directory: The document's folder; relative paths and modules resolve from there.
+        asset_keys: The asset key of each step; empty where steps are ops.
+    """
+
+    document: Document
+    settings: AetherSettings
+    directory: Path
+    asset_keys: Mapping[str, tuple[str, ...]]
+
+    def value_key(self, step: str) -> tuple[str, ...]:
+        """Returns the key under which the latest value of a step is found."""
+        return self.asset_keys.get(step, (self.document.name, step))
+
+
+class NodeBody:
+    """What the op of a step runs. It yields exactly one output, also for None.
+
+    Args:
+        pipeline: The compiled pipeline.
+        step: The step.
+    """
+
+    def __init__(self, pipeline: CompiledPipeline, step: Step):
+        self.pipeline = pipeline
+        self.step = step
+
+    def __call__(
+        self, context: dg.OpExecutionContext, inputs: Mapping[str, Any]
+    ) -> Iterator[dg.Output[Any]]:
+        from aether_dagster.orchestration.runtime import open_execution
+
+        execution = open_execution(context.instance, context.run, self.pipeline)
+        attempt = context.retry_number + 1
+        try:
+            value = self._attempt(context, execution, attempt, inputs)
+        except (KeyboardInterrupt, ExecutionInterrupted):
+            execution.fail(self.step.id, "Cancelled", "The run was cancelled.")
+            raise
+        except StepTimeout as error:
+            raise self._failure(context, execution, attempt, "Timeout", str(error)) from None
+        except StepFailed as error:
+            raise self._failure(
+                context, execution, attempt, error.type, error.message, error.traceback
+            ) from None
+        yield dg.Output(value, OUTPUT)
+
+    def _attempt(
+        self,
+        context: dg.OpExecutionContext,
+        execution: Execution,
+        attempt: int,
+        inputs: Mapping[str, Any],
+    ) -> Any:
+        step = self.step
+        document = self.pipeline.document
+        outputs = {
+            upstream: inputs[dagster_name(upstream)]
+            for upstream in document.data_dependencies[step.id]
+        }
+        try:
+            secret = secret_reader(document.pipeline.context.secret_store, os.environ)
+            arguments = execution.resolved.arguments(
+                step.id, outputs=outputs, secret=secret, environ=os.environ
+            )
+        except AetherError as error:
+            execution.start(step.id, attempt, None)
+            raise StepFailed("UnresolvedReference", str(error), "") from error
+        execution.redaction.learn(arguments.secrets)
+        execution.start(step.id, attempt, arguments.shown)
+        return run_step(
+            step.type,
+            arguments.args,
+            StepContext(
+                step_id=step.id,
+                attempt=attempt,
+                execution_id=execution.id,
+                pipeline=document.name,
+                logger=context.log,
+                artifacts=execution.artifacts(step.id),
+                connection=lambda name: getattr(
+                    context.resources, connector_resource_key(document.name, name)
+                ),
+                directory=self.pipeline.directory,
+                connections=execution.connections,
+            ),
+            timeout=step.timeout,
+        )
+
+    def _failure(
+        self,
+        context: dg.OpExecutionContext,
+        execution: Execution,
+        attempt: int,
+        type: str,
+        message: str,
+        traceback: str = "",
+    ) -> Exception:
+        """Commits the failure; returns what tells Dagster of it, and whether to try again."""
+        step = self.step
+        retrying = attempt <= step.retries
+        execution.fail(step.id, type, message, traceback=traceback or None, retrying=retrying)
+        shown = StepFailed(type, execution.redaction.text(message), "")
+        if traceback:
+            context.log.error(execution.redaction.text(traceback))
+        if retrying:
+            # Dagster's RetryPolicy has no greatest delay, so the wait is ours to compute.
+            wait = delay_before(step.retry, attempt + 1, random.random)
+            request = dg.RetryRequested(max_retries=step.retries, seconds_to_wait=wait)
+            request.__cause__ = shown
+            return request
+        metadata = {"aether/error_type": type, "aether/attempt": attempt}
+        return dg.Failure(str(shown), metadata=metadata, allow_retries=False)
+
+
+def node_body(op_def: Any) -> NodeBody | None:
+    """Returns our compute function of an op definition, or None where the op is not ours."""
+    body = getattr(op_def, "compute_fn", None)
+    return body if isinstance(body, NodeBody) else None

@@ -1,0 +1,226 @@
+"""What the run's own process does for the state: initialize, follow Dagster's events, finalize."""
+
+import logging
+import os
+import signal
+import time
+from collections import Counter
+from collections.abc import Callable
+from contextvars import ContextVar
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+import dagster as dg
+
+from aether_dagster.errors import SnapshotError
+from aether_dagster.journal import Journal
+from aether_dagster.manager import Change, Execution, Follower
+from aether_dagster.manager.ending import FAILED, RETRYING, SUCCEEDED, RunEnd
+from aether_dagster.manager.follower import Observer
+from aether_dagster.manager.history import HistoryWriter
+from aether_dagster.manager.identity import own_identity
+from aether_dagster.manager.manager import LEASE_SECONDS
+from aether_dagster.orchestration.compat import (
+    ExecutionInterrupted,
+    ExecutionPlan,
+    PlanOrchestrationContext,
+)
+from aether_dagster.orchestration.listener import step_report
+from aether_dagster.orchestration.node import CompiledPipeline, node_body
+from aether_dagster.orchestration.runtime import close_execution, open_execution
+from aether_dagster.snapshot import HistoryStore
+
+_logger = logging.getLogger(__name__)
+_STATUS = {"success": SUCCEEDED, "failure": FAILED, "retry": RETRYING}
+# How long finalization waits for the files of what was committed, in seconds.
+_DRAIN_LIMIT = 60.0
+
+
+@dataclass
+class Watch:
+    """A command line which watches the run that its own process executes.
+
+    Args:
+        on_change: Called with each version of the execution.
+
+    Attributes:
+        error: Why the execution could not be initialized; Dagster would keep it to its own log.
+    """
+
+    on_change: Callable[[Change], None]
+    error: BaseException | None = None
+
+
+watched: ContextVar[Watch | None] = ContextVar("watched", default=None)
+
+
+class HistoryRequired(Exception):
+    """The state history could not be written, and the run must not go on without."""
+
+
+class RunSide:
+    """The executions of one Dagster run, as the run's own process keeps them.
+
+    Args:
+        plan_context: Dagster's context of the run.
+        execution_plan: The steps which will run.
+    """
+
+    def __init__(self, plan_context: PlanOrchestrationContext, execution_plan: ExecutionPlan):
+        self._context = plan_context
+        self._plan = execution_plan
+        self._nodes: dict[str, tuple[_Tracked, str]] = {}
+        self._tracked: list[_Tracked] = []
+        self._attempts = Counter[str]()
+        self._resource_error: str | None = None
+        self._started = False
+        self._watch = watched.get()
+
+    def __enter__(self) -> Self:
+        job = self._context.job.get_definition()
+        steps: dict[int, tuple[CompiledPipeline, list[tuple[str, str]]]] = {}
+        for step in self._plan.steps:
+            if step.key not in self._plan.step_keys_to_execute:
+                continue
+            body = node_body(job.get_op(step.node_handle).definition)
+            if body is not None:
+                found = steps.setdefault(id(body.pipeline), (body.pipeline, []))
+                found[1].append((step.key, body.step.id))
+        try:
+            for pipeline, nodes in steps.values():
+                tracked = _Tracked(self._context, pipeline, tuple(step for _, step in nodes))
+                self._tracked.append(tracked)
+                self._nodes.update({key: (tracked, step) for key, step in nodes})
+        except BaseException as error:
+            if self._watch is not None:
+                self._watch.error = error
+            self.__exit__(type(error), error, None)
+            raise
+        return self
+
+    def observe(self, event: dg.DagsterEvent) -> None:
+        """Takes an event of the run; commits what it says of a node.
+
+        Raises:
+            HistoryRequired: The history could not be written, and is required.
+        """
+        if event.event_type == dg.DagsterEventType.RESOURCE_INIT_FAILURE:
+            error = event.engine_event_data.error
+            self._resource_error = "Resources failed." if error is None else error.message.strip()
+        report = step_report(event)
+        if report is not None and report.step_key in self._nodes:
+            self._started = True
+            tracked, step = self._nodes[report.step_key]
+            attempt = self._attempts[report.step_key] + 1
+            status = _STATUS.get(report.kind)
+            if status is not None:
+                tracked.execution.settle(step, attempt, status, report.error, report.seconds)
+            if report.kind == "retry":
+                self._attempts[report.step_key] += 1
+        for tracked in self._tracked:
+            tracked.check_history()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        interrupted = isinstance(error, KeyboardInterrupt | ExecutionInterrupted)
+        if interrupted and self._watch is not None:
+            self._report_cancelling()
+        end = RunEnd(
+            cancelled=interrupted or self._is_cancelling(),
+            resource_error=None if self._started else self._resource_error,
+            error=None if error is None or interrupted else f"{type(error).__name__}: {error}",
+        )
+        for tracked in self._tracked:
+            tracked.finalize(end)
+
+    def _report_cancelling(self) -> None:
+        # Who presses Ctrl-C cancels; Dagster calls an interrupt without a request a failure.
+        instance, run_id = self._context.instance, self._context.run_id
+        run = instance.get_run_by_id(run_id)
+        if run is not None and run.status == dg.DagsterRunStatus.STARTED:
+            instance.report_run_canceling(run)
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+    def _is_cancelling(self) -> bool:
+        run = self._context.instance.get_run_by_id(self._context.run_id)
+        cancelling = (dg.DagsterRunStatus.CANCELING, dg.DagsterRunStatus.CANCELED)
+        return run is not None and run.status in cancelling
+
+
+class _Tracked:
+    """One execution of the run, its follower and its history."""
+
+    def __init__(
+        self,
+        context: PlanOrchestrationContext,
+        pipeline: CompiledPipeline,
+        selected: tuple[str, ...],
+    ):
+        self._settings = pipeline.settings
+        self.execution: Execution = open_execution(
+            context.instance, context.dagster_run, pipeline, selected=selected
+        )
+        self._journal: Journal = self.execution.journal
+        self._holder = own_identity()
+        self._renewed = float("-inf")
+        self._renew_lease()
+        self._history = self._history_writer()
+        watch = watched.get()
+        observers: list[Observer] = [] if self._history is None else [self._history]
+        if watch is not None:
+            observers.append(watch.on_change)
+        self._follower = Follower(
+            self._journal, self.execution.id, observers, tick=self._renew_lease
+        )
+        self._follower.start()
+        name = pipeline.document.name
+        tags = {
+            f"aether/{name}.id": self.execution.id,
+            f"aether/{name}.config_hash": pipeline.document.config_hash,
+        }
+        context.instance.add_run_tags(context.run_id, tags)
+
+    def check_history(self) -> None:
+        if self._settings.history_required and self._history and self._history.error:
+            raise HistoryRequired(str(self._history.error))
+
+    def finalize(self, end: RunEnd) -> None:
+        execution = self.execution
+        execution.end_nodes(end)
+        self._follower.drain(execution.replica.version, _DRAIN_LIMIT)
+        failures = close_execution(execution)
+        removed = execution.values.remove(execution.id, execution.referenced_values())
+        failures.extend(removed.failures)
+        details: dict[str, object] = {}
+        if failures:
+            details["cleanup"] = {"failures": failures}
+        if self._history is not None and self._history.error is not None:
+            details["history_error"] = str(self._history.error)
+        execution.finalize(end, details=details)
+        self._follower.drain(execution.replica.version, _DRAIN_LIMIT)
+        self.abandon()
+
+    def abandon(self) -> None:
+        self._follower.stop()
+        self._journal.release(self.execution.id, self._holder)
+
+    def _history_writer(self) -> HistoryWriter | None:
+        history, location = self._settings.history, self.execution.record.history
+        if history is None or location is None:
+            return None
+        folder = location.rstrip("/").rpartition("/")[2]
+        return HistoryWriter(HistoryStore(history), folder, self._complain)
+
+    def _complain(self, error: SnapshotError) -> None:
+        _logger.error("The state history of %s is incomplete: %s", self.execution.id, error)
+
+    def _renew_lease(self) -> None:
+        now = time.monotonic()
+        if now - self._renewed >= LEASE_SECONDS / 3:
+            self._journal.acquire(self.execution.id, self._holder, LEASE_SECONDS)
+            self._renewed = now

@@ -1,0 +1,101 @@
+"""The executions which this process takes part in, opened once for all who need them."""
+
+import os
+import threading
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+
+import dagster as dg
+
+from aether_dagster.errors import SettingsError
+from aether_dagster.journal import Journal
+from aether_dagster.manager import Execution, StateManager
+from aether_dagster.orchestration.node import CompiledPipeline
+from aether_dagster.plugins.secrets import secret_reader
+from aether_dagster.snapshot import HistoryStore
+from aether_dagster.values import ValueStore
+
+_lock = threading.Lock()
+_executions: dict[tuple[int, str, str], Execution] = {}
+
+
+def open_execution(
+    instance: dg.DagsterInstance,
+    run: dg.DagsterRun,
+    pipeline: CompiledPipeline,
+    *,
+    selected: tuple[str, ...] | None = None,
+) -> Execution:
+    """Returns this process' execution of a run and a pipeline; the first who asks initializes it.
+
+    Args:
+        instance: Dagster's instance.
+        run: Dagster's run.
+        pipeline: The pipeline as this process compiled it.
+        selected: The steps which the run covers, where the caller knows.
+
+    Raises:
+        ExecutionMismatch: The document changed since the run began.
+        JournalError: The journal cannot be opened.
+    """
+    # Keyed by pid: a forked child must not use its parent's connections.
+    key = (os.getpid(), run.run_id, pipeline.document.name)
+    with _lock:
+        if key not in _executions:
+            _executions[key] = _open(instance, run, pipeline, selected)
+        return _executions[key]
+
+
+def close_execution(execution: Execution) -> list[str]:
+    """Forgets an execution and closes its connectors; returns what could not be closed."""
+    with _lock:
+        for key, known in list(_executions.items()):
+            if known is execution:
+                del _executions[key]
+    return execution.connections.close()
+
+
+def connector_settings(
+    context: dg.InitResourceContext, pipeline: CompiledPipeline, connector: str
+) -> Mapping[str, Any]:
+    """Returns a connector's settings, resolved in this process, secrets included.
+
+    Raises:
+        ScriptError: A variable or secret which it names is missing here.
+    """
+    if context.run is None or context.instance is None:
+        raise SettingsError(f"The connector {connector!r} can be opened within a run only.")
+    execution = open_execution(context.instance, context.run, pipeline)
+    store = pipeline.document.pipeline.context.secret_store
+    resolved = execution.resolved.connector(
+        connector, environ=os.environ, secret=secret_reader(store, os.environ)
+    )
+    execution.redaction.learn(resolved.secrets)
+    return resolved.args
+
+
+def _open(
+    instance: dg.DagsterInstance,
+    run: dg.DagsterRun,
+    pipeline: CompiledPipeline,
+    selected: tuple[str, ...] | None,
+) -> Execution:
+    settings = pipeline.settings
+    manager = StateManager(
+        _journal(settings.journal_url(instance)),
+        value_store(settings.artifacts_url(instance)),
+    )
+    return manager.initialize(
+        pipeline.document,
+        run_id=run.run_id,
+        selected=selected,
+        environ=os.environ,
+        partition=run.tags.get("dagster/partition"),
+        history=None if settings.history is None else HistoryStore(settings.history),
+    )
+
+
+# A journal may be used by threads and after a fork; one of each URL is enough for a process.
+_journal = lru_cache(maxsize=8)(Journal.open)
+value_store = lru_cache(maxsize=8)(ValueStore)
