@@ -6,5 +6,6 @@ of steps, hooks, files of the history or Dagster. Spec 1.2, 1.5, 1.6.
 
 from aether_dagster.journal.journal import Journal
 from aether_dagster.journal.records import ExecutionRecord, Lease, Tail, Version
+from aether_dagster.journal.transaction import Transaction
 
-__all__ = ["ExecutionRecord", "Journal", "Lease", "Tail", "Version"]
+__all__ = ["ExecutionRecord", "Journal", "Lease", "Tail", "Transaction", "Version"]

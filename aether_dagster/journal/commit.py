@@ -33,7 +33,7 @@ _KNOWN = Statement(
         delta_ids.c.execution == bindparam("execution"), delta_ids.c.id == bindparam("id")
     )
 )
-_WRITE = {
+_WRITE: dict[str, Any] = {
     "execution": bindparam("execution"),
     "number": bindparam("number"),
     "committed_at": bindparam("committed_at"),

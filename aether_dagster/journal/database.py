@@ -50,10 +50,6 @@ class Database(ABC):
         """Gives back the space of what was deleted."""
 
     @abstractmethod
-    def size(self) -> int:
-        """Returns how many bytes the journal takes."""
-
-    @abstractmethod
     def now(self, session: Session) -> float:
         """Returns seconds by the clock which leases are kept by."""
 
@@ -73,10 +69,11 @@ class Database(ABC):
         try:
             yield mailbox
         finally:
-            with self._guard:
-                self._mailboxes.append(mailbox)
-            if self.closed:
-                self.close()
+            if mailbox.usable and not self.closed and os.getpid() == self._pid:
+                with self._guard:
+                    self._mailboxes.append(mailbox)
+            else:
+                mailbox.close()
 
     def close(self) -> None:
         """Closes what this process opened; what is in use is closed when it is given back."""
@@ -99,9 +96,11 @@ class Database(ABC):
     @abstractmethod
     def _new_mailbox(self) -> Mailbox: ...
 
+    @abstractmethod
     def _before_commit(self, session: Session) -> None:
         """Called inside a transaction which committed a version."""
 
+    @abstractmethod
     def _leave_inherited(self, connection: Any) -> None:
         """Called in a forked child for each connection of its parent."""
 
@@ -119,7 +118,8 @@ class Database(ABC):
             if connection is not None:
                 connection = self._roll_back(connection)
             if isinstance(error, self.errors):
-                raise self._error(error) from error
+                # What the driver said is in the message, but for the passwords in it.
+                raise self._error(error) from None
             raise
         finally:
             if connection is not None:
@@ -141,10 +141,21 @@ class Database(ABC):
     def _roll_back(self, connection: Any) -> Any:
         try:
             connection.execute("ROLLBACK")
-        except BaseException:
+        except self.errors:
             self._discard(connection)
             return None
         return connection
+
+    @contextmanager
+    def _lent(self) -> Generator[Any]:
+        """A connection for statements which may not be inside a transaction."""
+        connection, _ = self._borrow()
+        try:
+            yield connection
+        except self.errors as error:
+            raise self._error(error) from None
+        finally:
+            self._give_back(connection)
 
     def _error(self, error: Exception) -> JournalError:
         return JournalError(f"The journal {self.label} cannot be used: {error}")

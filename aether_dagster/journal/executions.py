@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import bindparam, func, select, update
+from sqlalchemy import Text, bindparam, func, select, update
 
 from aether_dagster.errors import JournalError, UnknownExecution
 from aether_dagster.journal.records import ExecutionRecord
@@ -104,8 +104,8 @@ _ANNOTATE = Statement(
         update(executions)
         .where(_e.number == bindparam("execution"))
         .values(
-            history=func.coalesce(bindparam("new_history"), _e.history),
-            refused=func.coalesce(bindparam("new_refused"), _e.refused),
+            history=func.coalesce(bindparam("new_history", type_=Text()), _e.history),
+            refused=func.coalesce(bindparam("new_refused", type_=Text()), _e.refused),
         )
     )
 )
@@ -145,8 +145,7 @@ def reserve(
     resumed_from: str | None,
 ) -> ExecutionRecord:
     """Returns the execution of a Dagster run and pipeline, created just now unless it exists."""
-    # Taking the number first makes creations wait for each other on PostgreSQL too.
-    number = _next_number(session, now_ms)
+    number = ids.next_pipeline_number(now_ms, lock_creation(session))
     found = find(session, run_id, pipeline)
     if found is not None:
         return found
@@ -171,7 +170,7 @@ def reserve(
 def renumber(session: Session, pipeline_id: str, now_ms: int) -> ExecutionRecord:
     """Gives an execution without versions the next id; returns it."""
     old = number_of(session, pipeline_id)
-    new = _next_number(session, now_ms)
+    new = ids.next_pipeline_number(now_ms, lock_creation(session))
     row = session.row(_LOCK, execution=old)
     if row is None:
         raise unknown(session, pipeline_id)
@@ -233,10 +232,14 @@ def newest(
     return [_record((*row, None, None)) for row in rows]
 
 
-def _next_number(session: Session, now_ms: int) -> int:
+def lock_creation(session: Session) -> int | None:
+    """Lets nobody else create an execution until the transaction ends.
+
+    Returns:
+        The newest execution's number, pruned or not; None before the first.
+    """
     row = session.row(_LAST_NUMBER)
-    last = row[0] if row is not None and row[0] >= 0 else None
-    return ids.next_pipeline_number(now_ms, last)
+    return row[0] if row is not None and row[0] >= 0 else None
 
 
 def _record(row: Row) -> ExecutionRecord:

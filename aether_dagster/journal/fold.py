@@ -4,6 +4,7 @@ import os
 import threading
 import zlib
 from collections import OrderedDict
+from collections.abc import Iterable
 
 from sqlalchemy import bindparam, select
 
@@ -15,6 +16,7 @@ from aether_dagster.journal.statement import Session, Statement
 from aether_dagster.journal.text import from_text, to_text
 from aether_dagster.state import Delta, Replica
 from aether_dagster.state.checkpoint import checkpoint, restore
+from aether_dagster.state.mask import Path
 
 # Folding so many takes about 10 ms.
 INTERVAL = 500
@@ -44,13 +46,19 @@ _KEEP = Statement(
 Checkpoint = tuple[int, int, bytes]
 
 
-def fold(replica: Replica, versions: list[Version]) -> None:
-    """Folds versions into a replica, in place; late ones are no part of the state."""
+def apply_versions(replica: Replica, versions: Iterable[Version]) -> set[Path]:
+    """Folds versions into a replica, in place; late ones are no part of the state.
+
+    Returns:
+        The paths of the state document which they changed.
+    """
+    changed: set[Path] = set()
     for version in versions:
         if not version.late:
             for delta in version.deltas:
-                replica.apply(delta)
+                changed |= replica.apply(delta)
         replica.version = version.number
+    return changed
 
 
 class Folder:
@@ -92,7 +100,7 @@ class Folder:
         while replica.version < target:
             due = replica.version - replica.version % INTERVAL + INTERVAL
             upto = min(due, target)
-            fold(replica, commit.read(session, execution, replica.version, upto))
+            apply_versions(replica, commit.read(session, execution, replica.version, upto))
             if upto == due:
                 missing.append((execution, due, _pack(replica)))
         return missing

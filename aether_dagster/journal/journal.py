@@ -1,11 +1,11 @@
 """The journal's face: executions, their versions, and who waits for them (spec 1.6)."""
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from sqlalchemy import make_url
 from sqlalchemy.engine import URL
@@ -16,10 +16,13 @@ from aether_dagster.journal import commit, executions, fold, leases, migrate, re
 from aether_dagster.journal.database import Database
 from aether_dagster.journal.records import ExecutionRecord, Lease, Tail, Version
 from aether_dagster.journal.sqlite import SqliteDatabase
+from aether_dagster.journal.statement import Session
 from aether_dagster.journal.text import unix_ms
+from aether_dagster.journal.transaction import ATTEMPTS, Transaction, transact
 from aether_dagster.state import Delta, Replica
 
 _LEASE = "execution"
+T = TypeVar("T")
 
 
 class Journal:
@@ -242,6 +245,51 @@ class Journal:
         """Returns the state document (spec 1.1), now or at a version; raises as `replica`."""
         return self.replica(pipeline_id, version).document()
 
+    def transaction(self, pipeline_id: str, actor: str) -> Transaction:
+        """Returns a transaction for a `with` block, which reads one snapshot and writes artifacts.
+
+        It commits on leaving the block if no key which it read or wrote was changed since it
+        began. Reading alone never conflicts.
+
+        Args:
+            pipeline_id: The execution.
+            actor: `Name@x.y.z` of the plugin which writes.
+
+        Raises:
+            WriteConflict: On leaving; nothing was written.
+            ReadOnlyState: A write elsewhere than to `context.artifacts.<name>`.
+            TransactionError: It is nested, used again, after its end, from another thread, or
+                writes an artifact of a finalized execution.
+        """
+
+        def snapshot(session: Session) -> Replica:
+            return self._folder.replica(session, pipeline_id, None)[0]
+
+        return Transaction(self._database, snapshot, pipeline_id, actor)
+
+    def transact(
+        self,
+        pipeline_id: str,
+        fn: Callable[[Transaction], T],
+        actor: str,
+        attempts: int = ATTEMPTS,
+    ) -> T:
+        """Runs `fn` in a transaction, and again where that conflicts.
+
+        Args:
+            pipeline_id: The execution.
+            fn: Is given the transaction; may run several times.
+            actor: `Name@x.y.z` of the plugin which writes.
+            attempts: How often at most, with a growing random pause between.
+
+        Returns:
+            What `fn` returned the time its transaction was committed.
+
+        Raises:
+            WriteConflict: Of the last attempt.
+        """
+        return transact(lambda: self.transaction(pipeline_id, actor), fn, attempts)
+
     def tail(
         self,
         after: str | None = None,
@@ -280,14 +328,14 @@ class Journal:
         with self._database.writing() as session:
             execution = commit.existing(session, pipeline_id)
             now = self._database.now(session)
-            return leases.take(session, execution, name, holder, now, seconds)
+            return leases.take(session, execution, name, holder, now=now, seconds=seconds)
 
     def renew(self, pipeline_id: str, holder: str, seconds: float, *, name: str = _LEASE) -> bool:
         """Prolongs a lease from now; False where `holder` has lost it."""
         with self._database.writing() as session:
             execution = commit.existing(session, pipeline_id)
             now = self._database.now(session)
-            return leases.renew(session, execution, name, holder, now, seconds)
+            return leases.renew(session, execution, name, holder, now=now, seconds=seconds)
 
     def release(self, pipeline_id: str, holder: str, *, name: str = _LEASE) -> bool:
         """Ends a lease; False where `holder` did not have it."""
@@ -296,7 +344,7 @@ class Journal:
             return leases.release(session, execution, name, holder)
 
     def lease(self, pipeline_id: str, *, name: str = _LEASE) -> Lease | None:
-        """Returns who holds a lease, or None where nobody does."""
+        """Returns who holds a lease, or held it until it expired; None where nobody does."""
         with self._database.reading() as session:
             execution = commit.existing(session, pipeline_id)
             held = leases.read(session, execution, name, self._database.now(session))
@@ -306,7 +354,7 @@ class Journal:
         """Deletes executions and all that is kept of them, and gives their space back.
 
         Returns:
-            How many bytes were freed.
+            How many bytes of versions and checkpoints were deleted.
         """
         freed, gone = retention.prune(self._database, pipeline_ids)
         for execution in gone:
@@ -331,6 +379,14 @@ def _parse(url: str) -> URL:
 def _database(url: URL, read_only: bool) -> Database:
     if url.get_backend_name() == "sqlite":
         return SqliteDatabase(Path(str(url.database)), read_only)
+    if url.get_backend_name() == "postgresql":
+        try:
+            from aether_dagster.journal.postgres import PostgresDatabase
+        except ImportError:
+            raise JournalError(
+                "A journal in PostgreSQL needs psycopg: pip install 'aether-dagster[postgres]'."
+            ) from None
+        return PostgresDatabase(url, read_only)
     raise JournalError(
         f"A journal cannot be in {url.get_backend_name()!r}; "
         "use sqlite:///path/state.db or postgresql+psycopg://…"

@@ -47,7 +47,7 @@ _READ = Statement(lambda _: select(_l.holder, _l.expires, _l.seconds).where(_MIN
 
 
 def take(
-    session: Session, execution: int, name: str, holder: str, now: float, seconds: float
+    session: Session, execution: int, name: str, holder: str, *, now: float, seconds: float
 ) -> bool:
     """Gives `holder` the lease unless another holds it; returns whether it has it now."""
     changed = session.run(
@@ -63,7 +63,7 @@ def take(
 
 
 def renew(
-    session: Session, execution: int, name: str, holder: str, now: float, seconds: float
+    session: Session, execution: int, name: str, holder: str, *, now: float, seconds: float
 ) -> bool:
     """Prolongs the lease if `holder` still has it; returns whether it has."""
     changed = session.run(
@@ -78,10 +78,13 @@ def release(session: Session, execution: int, name: str, holder: str) -> bool:
 
 
 def read(session: Session, execution: int, name: str, now: float) -> tuple[str, float] | None:
-    """Returns the holder and for how many more seconds, or None where nobody holds it."""
+    """Returns who took it last and for how many more seconds; None if it was ended, or never taken.
+
+    A lease which has expired says still who had it: only that process' end proves anything.
+    """
     row = session.row(_READ, execution=execution, name=name)
     if row is None:
         return None
     holder, expires, seconds = row
     left = expires - now
-    return (holder, left) if 0 < left <= seconds else None
+    return (holder, left if left <= seconds else 0.0)

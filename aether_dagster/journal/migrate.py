@@ -5,7 +5,7 @@ from sqlalchemy import bindparam, select
 from aether_dagster.errors import JournalError
 from aether_dagster.journal.database import Database
 from aether_dagster.journal.schema import SCHEMA_VERSION, facts, migration
-from aether_dagster.journal.statement import DIALECTS, Session, Statement
+from aether_dagster.journal.statement import Session, Statement, dialect
 
 _f = facts.c
 _VERSION = Statement(lambda _: select(_f.value).where(_f.name == "schema"))
@@ -46,7 +46,7 @@ def migrate(database: Database) -> None:
         if database.engine == "postgresql":
             session.sql(_ONE_AT_A_TIME)
         found = _found(session)
-        for statement in migration(database.engine, DIALECTS[database.engine], found):
+        for statement in migration(database.engine, dialect(database.engine), found):
             session.sql(statement)
         if found == 0:
             session.run(_SET, name="last_number", value=-1)

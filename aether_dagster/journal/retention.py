@@ -2,11 +2,17 @@
 
 from collections.abc import Iterable
 
-from sqlalchemy import bindparam, delete, exists, select
+from sqlalchemy import bindparam, delete, exists, func, select
 
 from aether_dagster.journal.database import Database
-from aether_dagster.journal.executions import number_of
-from aether_dagster.journal.schema import OF_ONE_EXECUTION, documents, executions
+from aether_dagster.journal.executions import lock_creation, number_of
+from aether_dagster.journal.schema import (
+    OF_ONE_EXECUTION,
+    checkpoints,
+    documents,
+    executions,
+    versions,
+)
 from aether_dagster.journal.statement import Statement
 
 _DELETE = [
@@ -14,6 +20,14 @@ _DELETE = [
         lambda _, table=table: delete(table).where(table.c.execution == bindparam("execution"))
     )
     for table in OF_ONE_EXECUTION
+]
+_WEIGHTS = [
+    Statement(
+        lambda _, column=column: select(func.coalesce(func.sum(func.length(column)), 0)).where(
+            column.table.c.execution == bindparam("execution")
+        )
+    )
+    for column in (versions.c.deltas, checkpoints.c.replica)
 ]
 _DELETE_EXECUTION = Statement(
     lambda _: delete(executions).where(executions.c.number == bindparam("execution"))
@@ -29,19 +43,24 @@ def prune(database: Database, pipeline_ids: Iterable[str]) -> tuple[int, list[in
     """Deletes executions, each in a transaction of its own so that writers need not wait long.
 
     Returns:
-        How many bytes were freed, and the numbers of the executions which are gone.
+        How many bytes of versions and checkpoints were deleted, and the numbers of the
+        executions which are gone.
     """
-    before = database.size()
+    freed = 0
     gone: list[int] = []
     for pipeline_id in pipeline_ids:
         with database.writing() as session:
             execution = number_of(session, pipeline_id)
+            for weight in _WEIGHTS:
+                freed += int((session.row(weight, execution=execution) or (0,))[0])
             for statement in _DELETE:
                 session.run(statement, execution=execution)
             session.run(_DELETE_EXECUTION, execution=execution)
         gone.append(execution)
     if gone:
         with database.writing() as session:
+            # Or the document of one which is being created would seem unused.
+            lock_creation(session)
             session.run(_DELETE_UNUSED_DOCUMENTS)
         database.prune_space()
-    return max(0, before - database.size()), gone
+    return freed, gone

@@ -125,7 +125,8 @@ class TransactionId(UserDefinedType[Any]):
 
     cache_ok = True
 
-    def get_col_spec(self) -> str:
+    def get_col_spec(self, **_: Any) -> str:
+        """Returns the type's name."""
         return "XID8"
 
 

@@ -31,7 +31,7 @@ class FileLock:
 
     def __init__(self, path: str):
         self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-        self._thread = threading.Lock()
+        self.forget_threads()
         weakref.finalize(self, os.close, self._descriptor)
 
     @classmethod
@@ -45,9 +45,14 @@ class FileLock:
 
     @classmethod
     def after_fork_in_child(cls) -> None:
+        """Forgets which threads of the parent were inside; what they held is theirs alone."""
         cls._making = threading.Lock()
         for lock in list(cls._locks.values()):
-            lock._thread = threading.Lock()
+            lock.forget_threads()
+
+    def forget_threads(self) -> None:
+        """Lets a thread through whichever thread was inside."""
+        self._thread = threading.Lock()
 
     def __enter__(self) -> None:
         self._thread.acquire()
@@ -82,6 +87,7 @@ class SqliteDatabase(Database):
         self._path = path
         self._bell = Bell(path.with_name(path.name + "-wake"))
         self._lock: FileLock | None = None
+        self._immutable: set[sqlite3.Connection] = set()
         try:
             if not read_only:
                 path.parent.mkdir(parents=True, exist_ok=True)
@@ -93,6 +99,7 @@ class SqliteDatabase(Database):
 
     @contextmanager
     def writing(self) -> Generator[Session]:
+        """See `Database.writing`."""
         if self._lock is None:
             raise JournalError(f"The journal {self.label} was opened for reading only.")
         with self._lock, self._transaction(_begin_immediate) as session:
@@ -101,31 +108,23 @@ class SqliteDatabase(Database):
             self._bell.ring()
 
     def close(self) -> None:
+        """See `Database.close`."""
         super().close()
         self._bell.close()
 
     def prune_space(self) -> None:
-        if self._lock is None:
-            return
-        with self._lock:
-            connection, _ = self._borrow()
-            try:
+        """Makes the file smaller by the pages which are free."""
+        if self._lock is not None:
+            with self._lock, self._lent() as connection:
                 connection.execute("PRAGMA incremental_vacuum").fetchall()
                 connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-            except sqlite3.Error as error:
-                raise self._error(error) from error
-            finally:
-                self._give_back(connection)
 
-    def size(self) -> int:
-        files = (self._path, self._path.with_name(self._path.name + "-wal"))
-        return sum(file.stat().st_size for file in files if file.exists())
-
-    def now(self, session: Session) -> float:
-        # The same for all processes of a host, and nobody sets it back.
+    def now(self, session: Session) -> float:  # noqa: ARG002 - a server has its own clock
+        """Returns seconds which all processes of a host share, and nobody can set back."""
         return time.monotonic()
 
     def before_fork(self) -> None:
+        """See `Database.before_fork`."""
         super().before_fork()
         # SQLite keeps the file locks of a process in its memory: a child which inherits an open
         # connection believes that it holds what only its parent does.
@@ -150,8 +149,9 @@ class SqliteDatabase(Database):
             wal = self._path.with_name(self._path.name + "-wal")
             if wal.exists() and wal.stat().st_size:
                 raise
-            # Nobody writes, and this process may not make the files which would tell if one did.
-            return self._sqlite(f"{self._path.as_uri()}?mode=ro&immutable=1")
+            # Nobody writes now, and this process may not make the files which would tell it.
+            connection = self._sqlite(f"{self._path.as_uri()}?mode=ro&immutable=1")
+            self._immutable.add(connection)
         return connection
 
     def _sqlite(self, uri: str) -> sqlite3.Connection:
@@ -165,6 +165,20 @@ class SqliteDatabase(Database):
 
     def _begin_reading(self, connection: Any) -> None:
         connection.execute("BEGIN")
+
+    def _give_back(self, connection: Any) -> None:
+        if connection in self._immutable:
+            # It would not see a writer who comes later.
+            self._immutable.discard(connection)
+            self._discard(connection)
+        else:
+            super()._give_back(connection)
+
+    def _before_commit(self, session: Session) -> None:
+        pass
+
+    def _leave_inherited(self, connection: Any) -> None:
+        pass
 
     def _new_mailbox(self) -> Mailbox:
         return self._bell.mailbox()

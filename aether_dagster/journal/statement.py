@@ -4,19 +4,25 @@ A commit runs five of them; going through SQLAlchemy's execution for each costs 
 """
 
 from collections.abc import Callable, Mapping
+from functools import cache
+from importlib import import_module
 from typing import Any, Protocol
 
-from sqlalchemy import Executable
+from sqlalchemy import ClauseElement
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.dialects.postgresql import psycopg
 
 Inserter = Callable[..., Any]
 Row = tuple[Any, ...]
 
-DIALECTS: Mapping[str, Any] = {
-    "sqlite": sqlite.dialect(paramstyle="named"),
-    "postgresql": psycopg.dialect(),
-}
+
+@cache
+def dialect(engine: str) -> Any:
+    """Returns SQLAlchemy's dialect of an engine; both take named parameters."""
+    if engine == "sqlite":
+        return sqlite.dialect(paramstyle="named")
+    return import_module("sqlalchemy.dialects.postgresql.psycopg").dialect()
+
+
 _INSERTERS: Mapping[str, Inserter] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 
 
@@ -27,7 +33,7 @@ class Statement:
         build: Makes it, given the engine's own `insert` (which knows ON CONFLICT).
     """
 
-    def __init__(self, build: Callable[[Inserter], Executable]):
+    def __init__(self, build: Callable[[Inserter], ClauseElement]):
         self._build = build
         self._compiled: dict[str, tuple[str, dict[str, Any]]] = {}
 
@@ -35,8 +41,9 @@ class Statement:
         """Returns the SQL for an engine, and the parameters which have a value of their own."""
         found = self._compiled.get(engine)
         if found is None:
-            compiled: Any = self._build(_INSERTERS[engine]).compile(dialect=DIALECTS[engine])
-            constants = {k: v for k, v in compiled.params.items() if v is not None}
+            compiled = self._build(_INSERTERS[engine]).compile(dialect=dialect(engine))
+            parameters: Mapping[str, Any] = compiled.params or {}
+            constants = {name: value for name, value in parameters.items() if value is not None}
             found = self._compiled[engine] = (str(compiled), constants)
         return found
 
@@ -45,9 +52,17 @@ class Cursor(Protocol):
     """What both drivers' cursors have."""
 
     @property
-    def rowcount(self) -> int: ...
-    def fetchone(self) -> Any: ...
-    def fetchall(self) -> list[Any]: ...
+    def rowcount(self) -> int:
+        """How many rows were changed."""
+        ...
+
+    def fetchone(self) -> Any:
+        """Returns the next row, or None."""
+        ...
+
+    def fetchall(self) -> list[Any]:
+        """Returns the rest of the rows."""
+        ...
 
 
 class Session:

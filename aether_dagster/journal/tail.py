@@ -2,16 +2,16 @@
 
 import re
 import time
+from typing import Any
 
 from sqlalchemy import bindparam, func, select
 
 from aether_dagster.errors import JournalError
 from aether_dagster.journal import commit
 from aether_dagster.journal.database import Database
-from aether_dagster.journal.executions import number_of
 from aether_dagster.journal.records import Tail, Version
 from aether_dagster.journal.schema import versions
-from aether_dagster.journal.statement import Session, Statement
+from aether_dagster.journal.statement import Row, Session, Statement
 from aether_dagster.state import ids
 
 # A wake-up can be lost; then a tail is late by this many seconds.
@@ -20,7 +20,7 @@ _AT_ONCE = 1000
 
 _v = versions.c
 _COLUMNS = (_v.execution, _v.number, _v.committed_at, _v.late, _v.deltas)
-_NEWER = Statement(
+_AFTER_PLACE = Statement(
     lambda _: (
         select(_v.place, *_COLUMNS)
         .where(_v.place > bindparam("place"))
@@ -30,18 +30,48 @@ _NEWER = Statement(
 )
 _NEWEST_PLACE = Statement(lambda _: select(func.max(_v.place)))
 
-_CURSOR = re.compile(r"(?P<kind>[vs])(?P<number>\d{1,18})")
+_SNAPSHOT = "SELECT pg_current_snapshot()::text"
+_EVERYTHING = """
+    SELECT execution, number, committed_at, late, deltas FROM aether_versions
+    WHERE (execution, number) > (%(execution)s, %(number)s)
+      AND pg_visible_in_snapshot(place, %(target)s::pg_snapshot)
+    ORDER BY execution, number LIMIT %(limit)s
+"""
+_BETWEEN_SNAPSHOTS = """
+    WITH newer AS MATERIALIZED (
+        SELECT execution, number FROM aether_versions
+        WHERE place >= pg_snapshot_xmin(%(done)s::pg_snapshot)
+          AND NOT pg_visible_in_snapshot(place, %(done)s::pg_snapshot)
+          AND pg_visible_in_snapshot(place, %(target)s::pg_snapshot)
+    )
+    SELECT execution, number, committed_at, late, deltas
+    FROM newer JOIN aether_versions USING (execution, number)
+    WHERE (execution, number) > (%(execution)s, %(number)s)
+    ORDER BY execution, number LIMIT %(limit)s
+"""
+
+# Of one execution: the version. Of all: on SQLite the place, on PostgreSQL the snapshot of which
+# all was given and, while there is more than one answer takes, the one which is being given.
+_OF_EXECUTION = re.compile(r"v(\d{1,10})")
+_OF_SQLITE = re.compile(r"s(\d{1,18})")
+_OF_POSTGRES = re.compile(r"p([\d:,]*)(?:/([\d:,]+)/(\d{1,18})\.(\d{1,10}))?")
+
+Found = tuple[list[Version], str]
 
 
-def start(pipeline_id: str | None) -> str:
+def start(engine: str, pipeline_id: str | None) -> str:
     """Returns the cursor before everything."""
-    return "v0" if pipeline_id is not None else "s0"
+    if pipeline_id is not None:
+        return "v0"
+    return "s0" if engine == "sqlite" else "p"
 
 
 def now(session: Session, pipeline_id: str | None) -> str:
     """Returns the cursor after everything."""
     if pipeline_id is not None:
         return f"v{commit.head(session, pipeline_id)[1]}"
+    if session.engine == "postgresql":
+        return f"p{session.sql(_SNAPSHOT).fetchone()[0]}"
     row = session.row(_NEWEST_PLACE)
     return f"s{(row and row[0]) or 0}"
 
@@ -50,10 +80,10 @@ def tail(
     database: Database, after: str | None, timeout: float | None, pipeline_id: str | None
 ) -> Tail:
     """Waits for versions newer than a cursor; see `Journal.tail`."""
-    cursor = start(pipeline_id) if after is None else after
+    cursor = start(database.engine, pipeline_id) if after is None else after
     until = None if timeout is None else time.monotonic() + timeout
     with database.mailbox() as mailbox:
-        while True:
+        while not database.closed:
             mailbox.clear()
             with database.reading() as session:
                 found, newer = _newer(session, cursor, pipeline_id)
@@ -61,19 +91,59 @@ def tail(
                 return Tail(found, newer)
             left = _POLL_SECONDS if until is None else until - time.monotonic()
             if left <= 0:
-                return Tail([], cursor)
+                break
             mailbox.wait(min(left, _POLL_SECONDS))
+    return Tail([], cursor)
 
 
-def _newer(session: Session, cursor: str, pipeline_id: str | None) -> tuple[list[Version], str]:
-    match = _CURSOR.fullmatch(cursor)
-    if match is None or (match["kind"] == "v") != (pipeline_id is not None):
-        raise JournalError(f"{cursor!r} is not a cursor of this tail; take one from Tail.cursor.")
-    number = int(match["number"])
+def _newer(session: Session, cursor: str, pipeline_id: str | None) -> Found:
     if pipeline_id is not None:
-        execution = number_of(session, pipeline_id)
-        found = commit.read(session, execution, number, number + _AT_ONCE)
+        version = int(_read(_OF_EXECUTION, cursor)[1])
+        execution = commit.existing(session, pipeline_id)
+        found = commit.read(session, execution, version, version + _AT_ONCE)
         return found, f"v{found[-1].number}" if found else cursor
-    rows = session.rows(_NEWER, place=number)
-    found = [commit.version(ids.pipeline_id(row[1]), row[2:]) for row in rows]
-    return found, f"s{rows[-1][0]}" if rows else cursor
+    if session.engine == "postgresql":
+        return _newer_on_postgres(session, _read(_OF_POSTGRES, cursor))
+    rows = session.rows(_AFTER_PLACE, place=int(_read(_OF_SQLITE, cursor)[1]))
+    return _versions([row[1:] for row in rows]), f"s{rows[-1][0]}" if rows else cursor
+
+
+def _newer_on_postgres(session: Session, cursor: re.Match[str]) -> Found:
+    done, target, execution, number = cursor.groups()
+    current = session.sql(_SNAPSHOT).fetchone()[0]
+    if target is not None:
+        rows = _between(session, done, target, int(execution), int(number))
+        if rows:
+            return _versions(rows), _after(rows, done, target)
+        done = target
+    rows = _between(session, done, current, -1, 0)
+    return _versions(rows), _after(rows, done, current)
+
+
+def _between(session: Session, done: str, target: str, execution: int, number: int) -> list[Row]:
+    parameters: dict[str, Any] = {
+        "target": target,
+        "execution": execution,
+        "number": number,
+        "limit": _AT_ONCE,
+    }
+    if not done:
+        return session.sql(_EVERYTHING, **parameters).fetchall()
+    return session.sql(_BETWEEN_SNAPSHOTS, done=done, **parameters).fetchall()
+
+
+def _after(rows: list[Row], done: str, target: str) -> str:
+    if len(rows) < _AT_ONCE:
+        return f"p{target}"
+    return f"p{done}/{target}/{rows[-1][0]}.{rows[-1][1]}"
+
+
+def _versions(rows: list[Row]) -> list[Version]:
+    return [commit.version(ids.pipeline_id(row[0]), row[1:]) for row in rows]
+
+
+def _read(pattern: re.Pattern[str], cursor: str) -> re.Match[str]:
+    match = pattern.fullmatch(cursor)
+    if match is None:
+        raise JournalError(f"{cursor!r} is not a cursor of this tail; take one from Tail.cursor.")
+    return match

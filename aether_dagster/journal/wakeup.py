@@ -19,7 +19,13 @@ _WITHOUT_WAKE_UP = 0.05
 
 
 class Mailbox(Protocol):
-    """What a tail waits at."""
+    """What a tail waits at.
+
+    Attributes:
+        usable: False once it is broken; then another is needed.
+    """
+
+    usable: bool
 
     def clear(self) -> None:
         """Forgets the wake-ups which have come; to be called before looking for versions."""
@@ -39,25 +45,36 @@ class Mailbox(Protocol):
 
 
 class NoMailbox:
-    """For a reader which may not write beside the journal: it looks often instead."""
+    """For a reader which nobody can wake: it looks often instead.
+
+    Args:
+        interval: Seconds between looks.
+    """
+
+    usable = True
+
+    def __init__(self, interval: float):
+        self._interval = interval
 
     def clear(self) -> None:
-        pass
+        """See `Mailbox`."""
 
     def wait(self, seconds: float) -> None:
-        time.sleep(min(seconds, _WITHOUT_WAKE_UP))
+        """See `Mailbox`."""
+        time.sleep(min(seconds, self._interval))
 
     def close(self) -> None:
-        pass
+        """See `Mailbox`."""
 
     def leave(self) -> None:
-        pass
+        """See `Mailbox`."""
 
 
 class SocketMailbox:
     """A bound Unix datagram socket."""
 
     _numbers = count()
+    usable = True
 
     def __init__(self, folder: Path, directory: "Directory"):
         self._path = folder / f"{os.getpid()}-{next(self._numbers)}"
@@ -71,21 +88,25 @@ class SocketMailbox:
             raise
 
     def clear(self) -> None:
+        """See `Mailbox`."""
         self._socket.setblocking(False)
         with suppress(BlockingIOError):
             while True:
                 self._socket.recv(1)
 
     def wait(self, seconds: float) -> None:
+        """See `Mailbox`."""
         self._socket.settimeout(max(seconds, 0.0001))
         with suppress(TimeoutError):
             self._socket.recv(1)
 
     def close(self) -> None:
+        """See `Mailbox`."""
         self._socket.close()
         self._path.unlink(missing_ok=True)
 
     def leave(self) -> None:
+        """See `Mailbox`."""
         self._socket.close()
 
 
@@ -129,12 +150,12 @@ class Bell:
             self._folder.mkdir(exist_ok=True)
             return SocketMailbox(self._folder, self._opened())
         except OSError:
-            return NoMailbox()
+            return NoMailbox(_WITHOUT_WAKE_UP)
 
     def ring(self) -> None:
         """Wakes every tail; never waits, never fails."""
         try:
-            names = os.listdir(self._folder)
+            names = os.listdir(self._folder)  # noqa: PTH208 - half the time of iterdir()
             if not names:
                 return
             directory = self._opened()
@@ -147,7 +168,7 @@ class Bell:
                 # A full mailbox will be looked into anyway; one without an owner is removed.
                 if error.errno == errno.ECONNREFUSED:
                     with suppress(OSError):
-                        os.unlink(self._folder / name)
+                        (self._folder / name).unlink()
 
     def close(self) -> None:
         """Closes what it opened; mailboxes are closed by themselves."""
