@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from aether_dagster.script.credentials import check_credentials
 from aether_dagster.script.findings import Findings
 from aether_dagster.script.graph import topological_order
 from aether_dagster.script.interpolation import (
@@ -19,6 +18,7 @@ from aether_dagster.script.interpolation import (
     templates,
 )
 from aether_dagster.script.loader import Path
+from aether_dagster.script.raw_credentials import check_credentials
 from aether_dagster.script.rules import HOOK_EVENTS, items_at, mapping_at, named_steps
 
 _EVERYWHERE: tuple[Kind, ...] = ("name", "system", "metadata", "file")

@@ -1,11 +1,13 @@
 """Looks up the values of references, and hides those which are secret."""
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, cast
+from dataclasses import dataclass, field
+from typing import Any, cast
 from urllib.parse import unquote
 
 from aether_dagster.errors import ScriptError
 from aether_dagster.script.credentials import is_credential_name, url_passwords, without_password
+from aether_dagster.script.document import Document
 from aether_dagster.script.findings import Findings
 from aether_dagster.script.interpolation import (
     Keys,
@@ -17,10 +19,28 @@ from aether_dagster.script.interpolation import (
 )
 from aether_dagster.script.loader import Path
 
-if TYPE_CHECKING:
-    from aether_dagster.script.resolve import Resolved
-
 HIDDEN = "***"
+
+
+@dataclass(frozen=True)
+class Values:
+    """What references were resolved to when an execution began.
+
+    Attributes:
+        document: The document.
+        variables: Its variables.
+        environment: The environment variables which it reads, without the secret ones.
+        system: TIMESTAMP_UTC, EXECUTION_ID, PARTITION_KEY, METADATA.
+        files: Texts of the files it reads, by path.
+        secret_names: Environment variables whose values are secret and kept nowhere.
+    """
+
+    document: Document = field(repr=False)
+    variables: Mapping[str, Any]
+    environment: Mapping[str, str]
+    system: Mapping[str, Any]
+    files: Mapping[str, str]
+    secret_names: frozenset[str]
 
 
 class Lookup:
@@ -28,7 +48,7 @@ class Lookup:
 
     def __init__(
         self,
-        resolved: "Resolved",
+        resolved: Values,
         findings: Findings,
         *,
         outputs: Mapping[str, Any] | None = None,

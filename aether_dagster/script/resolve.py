@@ -11,7 +11,7 @@ from aether_dagster.script.document import Document
 from aether_dagster.script.findings import Findings
 from aether_dagster.script.interpolation import references, to_text
 from aether_dagster.script.loader import Path
-from aether_dagster.script.lookup import HIDDEN, Lookup, credentials_in, hide
+from aether_dagster.script.lookup import HIDDEN, Lookup, Values, credentials_in, hide
 
 
 @dataclass(frozen=True)
@@ -46,25 +46,8 @@ class ResolvedArguments:
     secrets: frozenset[str] = field(repr=False)
 
 
-@dataclass(frozen=True)
-class Resolved:
-    """What a document's references were resolved to when its execution began.
-
-    Attributes:
-        document: The document.
-        variables: Its variables.
-        environment: The environment variables which it reads, without the secret ones.
-        system: TIMESTAMP_UTC, EXECUTION_ID, PARTITION_KEY, METADATA.
-        files: Texts of the files it reads, by path.
-        secret_names: Environment variables whose values are secret and kept nowhere.
-    """
-
-    document: Document = field(repr=False)
-    variables: Mapping[str, Any]
-    environment: Mapping[str, str]
-    system: Mapping[str, Any]
-    files: Mapping[str, str]
-    secret_names: frozenset[str]
+class Resolved(Values):
+    """What a document's references were resolved to when its execution began."""
 
     def to_json(self) -> dict[str, Any]:
         """Return what the journal keeps; it holds no secret."""
