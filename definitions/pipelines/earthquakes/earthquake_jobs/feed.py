@@ -18,7 +18,7 @@ def download(source, target, connection_limit, context):
     only, as one would with an HTTP range request, so every attempt makes progress.
     """
     feed = Path(context.directory, source)
-    whole = Path(target).absolute()
+    whole = Path(context.directory, target)
     part = whole.with_suffix(".part")
     whole.parent.mkdir(parents=True, exist_ok=True)
 

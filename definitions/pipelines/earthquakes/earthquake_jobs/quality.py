@@ -47,7 +47,7 @@ def validate(events, max_refused):
 def quarantine(events, target, context):
     """Write the refused events to a CSV file with their reasons, for somebody to look at."""
     refused = judge(events).filter(pl.col("refused").list.len() > 0)
-    path = Path(target).absolute()
+    path = Path(context.directory, target)
     path.parent.mkdir(parents=True, exist_ok=True)
     refused.with_columns(pl.col("refused").list.join("; ")).write_csv(path)
     context.artifacts.set("quarantine", str(path))

@@ -54,7 +54,7 @@ def report(
         b_uncertainty=summary["b_uncertainty"],
         complete_from=summary["complete_from"],
     )
-    path = Path(target).absolute()
+    path = Path(context.directory, target)
     path.write_text(page, "utf-8")
     context.artifacts.set("report", str(path))
     return {"path": str(path), "folder": str(path.parent), "bytes": path.stat().st_size}
