@@ -28,6 +28,11 @@ EXPECTED_BY_PATTERN[CALLABLE] = "'module:function'"
 REFERENCE_PATTERN = r"(^|[^$])\$\{"
 
 
+def _present(*names: str) -> dict[str, Any]:
+    """The JSON Schema of a mapping in which these keys are given, and not null."""
+    return {"required": list(names), "properties": {n: {"not": {"type": "null"}} for n in names}}
+
+
 class OrReference:
     """Annotation: a string which holds a reference is taken too, whatever the type."""
 
@@ -125,6 +130,10 @@ class ScriptArguments(_ProcessArguments):
         python: The interpreter; that of the run unless given.
     """
 
+    model_config = ConfigDict(
+        json_schema_extra={"oneOf": [_present("path"), _present("code")]},
+    )
+
     path: str | None = None
     code: str | None = None
     args: _Words = Field(default_factory=list[_Text])
@@ -168,6 +177,18 @@ class RequestArguments(Part):
             `json`, `text`, `bytes` the body alone.
     """
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "not": {
+                "anyOf": [
+                    _present("json", "data"),
+                    _present("json", "content"),
+                    _present("data", "content"),
+                ]
+            }
+        },
+    )
+
     method: str = "GET"
     url: str
     connector: str | None = None
@@ -206,6 +227,13 @@ class QueryArguments(Part):
         fetch: `all` rows, `one` row (null if there is none), or `none`: `{rowcount}`.
         format: What rows are: `records` (JSON mappings), or an `arrow`, `pandas`, `polars` table.
     """
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "oneOf": [_present("query"), _present("file")],
+            "not": _present("connector", "url"),
+        },
+    )
 
     connector: str | None = None
     url: str | None = None

@@ -87,7 +87,15 @@ class Part(BaseModel):
 
 
 class Metadata(Part):
-    """What a pipeline is: `name` is required, the rest describes it."""
+    """What a pipeline is.
+
+    Attributes:
+        name: Letters, digits, `_` and `-`; the asset group and job in Dagster.
+        version: The pipeline's own version, such as `1.4.0`.
+        description: What it does, for people.
+        owners: E-mail addresses, or teams such as `team:data`.
+        labels: Tags in Dagster.
+    """
 
     name: Annotated[str, StringConstraints(pattern=PIPELINE_NAME, max_length=MAX_ID_LENGTH)]
     version: Annotated[str, StringConstraints(pattern=SEMANTIC_VERSION)] | None = None
@@ -100,17 +108,26 @@ class Metadata(Part):
 
 
 class PluginRequirement(Part):
-    """A plugin which the pipeline needs, and the npm-style range its version must be in."""
+    """A plugin which the pipeline needs.
+
+    Attributes:
+        name: The plugin's distribution.
+        version: An npm-style range: `^1.4.0`, `~1.4`, `>=1.2 <3`, `1.x || 2.x`.
+    """
 
     name: Annotated[str, StringConstraints(pattern=PLUGIN_NAME)]
     version: str = "*"
 
 
 class Context(Part):
-    """What the Execution Context begins with (spec 1.1), and `secret_env`.
+    """What the Execution Context begins with (spec 1.1).
 
-    `secret_env` names environment variables whose values are secrets: they are redacted and
-    never kept in the journal.
+    Attributes:
+        environment_vars: The only variables which enter the state.
+        secret_store: Where secrets are: `env://`, `file://…`, `vault://…`; never a secret.
+        artifacts: Shared resources: name → path or URI.
+        secret_env: Environment variables whose values are secrets: redacted everywhere, and kept
+            nowhere.
     """
 
     environment_vars: dict[VariableName, str] = Field(default_factory=dict)
@@ -124,8 +141,12 @@ class Context(Part):
 class Connector(Part):
     """A named connection, which becomes a Dagster resource.
 
-    `type` is `sql` (`url` is a SQLAlchemy URL, `options` go to its engine), `http` (`url` is the
-    base URL, `headers` go with every request), or `Plugin/kind`.
+    Attributes:
+        type: `sql`, `http`, or `Plugin/kind`.
+        url: Of `sql` a SQLAlchemy URL; of `http` the URL which requests are relative to.
+        headers: Of `http`: header fields which go with every request.
+        options: Of `sql`: keyword arguments of SQLAlchemy's `create_engine`; of `http`: of
+            httpx's client; of a plugin's connector: what it wants.
     """
 
     type: Annotated[str, StringConstraints(pattern=CONNECTOR_TYPE)]
@@ -135,11 +156,14 @@ class Connector(Part):
 
 
 class Retry(Part):
-    """How long to wait before a step's next attempt, in seconds.
+    """How long to wait before a step's next attempt.
 
-    The wait before retry n is `delay` (constant), `delay * n` (linear) or `delay * 2**(n - 1)`
-    (exponential), at most `max_delay`; jitter `full` takes a random part of it, `plus_minus`
-    varies it by up to its half.
+    Attributes:
+        delay: Seconds before the first retry.
+        backoff: The wait before retry n is `delay` (`constant`), `delay * n` (`linear`) or
+            `delay * 2**(n - 1)` (`exponential`).
+        jitter: `full` takes a random part of the wait, `plus_minus` varies it by up to its half.
+        max_delay: The longest wait in seconds, without a limit unless given.
     """
 
     delay: Seconds = 1.0
@@ -177,7 +201,13 @@ class Step(Part):
 
 
 class Hook(Part):
-    """What to do after an execution ended: a step type, its arguments, seconds it may take."""
+    """What to do after an execution ended.
+
+    Attributes:
+        type: A step type.
+        args: Its arguments.
+        timeout: Seconds which it may take.
+    """
 
     type: Annotated[str, StringConstraints(pattern=TYPE_NAME)]
     args: dict[str, Any] = Field(default_factory=dict)
@@ -185,7 +215,13 @@ class Hook(Part):
 
 
 class Hooks(Part):
-    """Deliveries after the final state is committed (spec 5)."""
+    """Deliveries after the final state is committed (spec 5).
+
+    Attributes:
+        on_success: After an execution which succeeded (`onSuccess` in a document).
+        on_failure: After one which failed (`onFailure`).
+        on_complete: After every one (`onComplete`).
+    """
 
     on_success: Sequence[Hook] = Field(
         default=(), validation_alias="onSuccess", serialization_alias="onSuccess"
@@ -199,7 +235,11 @@ class Hooks(Part):
 
 
 class Steps(Part):
-    """The document's `pipeline`: its steps."""
+    """The document's `pipeline`.
+
+    Attributes:
+        steps: The steps, at least one.
+    """
 
     steps: Annotated[Sequence[Step], Field(min_length=1)]
 
@@ -210,6 +250,16 @@ class Pipeline(Part):
     In Python, `Pipeline(name="load", steps=[Step(…), …])` is short for the document's shape;
     `metadata=Metadata(…)` stands in for `name` where there is more to say. Both ways give the
     same document and the same `config_hash`.
+
+    Attributes:
+        version: The version of the document format.
+        metadata: Name, version, description, owners, labels.
+        plugins: Plugins which it needs.
+        context: What the Execution Context begins with.
+        variables: Values for `${NAME}`; the command line's `--var` overrides them.
+        connectors: Named connections.
+        pipeline: The steps.
+        hooks: What to do after an execution ended.
 
     Raises:
         pydantic.ValidationError: The parts do not fit the models. The rules between parts
