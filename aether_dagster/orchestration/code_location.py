@@ -9,9 +9,9 @@ from pathlib import Path
 import dagster as dg
 
 from aether_dagster.orchestration.compat import ReconstructableJob, reconstructable_job
-from aether_dagster.orchestration.compiler import compile_documents, read_documents
+from aether_dagster.orchestration.compiler import compile_documents, read_all
+from aether_dagster.orchestration.names import job_name
 from aether_dagster.orchestration.settings import AetherSettings
-from aether_dagster.orchestration.translator import job_name
 from aether_dagster.script import Document
 
 PIPELINES_VARIABLE = "AETHERSCRIPT_PIPELINES"
@@ -27,7 +27,7 @@ def defs() -> dg.Definitions:
     """
     paths = [path for path in os.environ.get(PIPELINES_VARIABLE, "").split(os.pathsep) if path]
     settings = AetherSettings().with_environment(os.environ).anchored(Path.cwd())
-    return compile_documents(read_documents(*paths), settings=settings)
+    return compile_documents(read_all(*paths), settings=settings)
 
 
 def load_repository(
@@ -45,7 +45,7 @@ def load_repository(
         ScriptError: The document is wrong.
     """
     return compile_documents(
-        read_documents(path, variables=variables),
+        read_all(path, variables=variables),
         as_ops=as_ops,
         settings=AetherSettings.from_json(settings),
     ).get_repository_def()

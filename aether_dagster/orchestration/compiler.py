@@ -1,7 +1,7 @@
 """From documents to Dagster definitions: one asset or one op for each step (spec 7)."""
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +12,11 @@ from aether_dagster.orchestration.compat import allow_depth, disable_dagster_war
 from aether_dagster.orchestration.connectors import connector_keys, connector_resources
 from aether_dagster.orchestration.executor import aether_executor
 from aether_dagster.orchestration.io_manager import IO_MANAGER_KEY, aether_io_manager
+from aether_dagster.orchestration.names import check_names, job_name, op_name
 from aether_dagster.orchestration.node import OUTPUT, CompiledPipeline, NodeBody
 from aether_dagster.orchestration.settings import AetherSettings
 from aether_dagster.orchestration.translator import (
     DagsterAetherTranslator,
-    connector_resource_key,
-    job_name,
-    op_name,
     pipeline_metadata,
     run_tags,
     step_tags,
@@ -26,7 +24,6 @@ from aether_dagster.orchestration.translator import (
 from aether_dagster.project import find_pipelines, load_pipeline
 from aether_dagster.script import Document, Pipeline, Step, dagster_name
 
-_NAME = ("metadata", "name")
 _DATA = dg.In()
 _ORDER = dg.In(dg.Nothing)
 
@@ -62,33 +59,34 @@ def build_defs(
     final = given.with_environment(os.environ).anchored(Path.cwd())
     match path:
         case Document():
-            sources = [(path, Path(path.file).absolute().parent)]
+            documents = [path]
         case Pipeline():
-            sources = [(Document.from_pipeline(path, variables=variables), Path.cwd())]
+            documents = [Document.from_pipeline(path, variables=variables)]
         case _:
-            sources = read_documents(path, variables=variables)
-    return compile_documents(sources, as_ops=as_ops, settings=final, translator=translator)
+            documents = read_all(path, variables=variables)
+    return compile_documents(documents, as_ops=as_ops, settings=final, translator=translator)
 
 
-def read_documents(
+def read_all(
     *paths: str | os.PathLike[str], variables: Mapping[str, str] | None = None
-) -> list[tuple[Document, Path]]:
-    """Reads documents, each with the folder which its relative paths are below.
+) -> list[Document]:
+    """Reads documents from files, and from folders of `*.aether.yaml`.
 
     Args:
-        paths: Files, and folders of `*.aether.yaml`.
+        paths: The files and folders.
         variables: Values which override the documents' `variables`.
 
     Raises:
         ScriptError: Documents are wrong; it holds every problem of all of them.
+        SettingsError: A file cannot be read.
     """
     places = [Path(path) for path in paths]
     files = [f for place in places for f in (find_pipelines(place) if place.is_dir() else [place])]
-    documents: list[tuple[Document, Path]] = []
+    documents: list[Document] = []
     problems: list[Problem] = []
     for file in files:
         try:
-            documents.append((load_pipeline(file, variables=variables), file.absolute().parent))
+            documents.append(load_pipeline(file, variables=variables))
         except ScriptError as error:
             problems.extend(error.problems)
     if problems:
@@ -97,7 +95,7 @@ def read_documents(
 
 
 def compile_documents(
-    sources: Sequence[tuple[Document, Path]],
+    documents: Sequence[Document],
     *,
     as_ops: bool = False,
     settings: AetherSettings,
@@ -106,7 +104,7 @@ def compile_documents(
     """Compiles documents which were read already, with settings which are final.
 
     Args:
-        sources: Each document and the folder which its relative paths are below.
+        documents: Relative paths in a document are below its file's folder.
         as_ops: As for `build_defs`.
         settings: Taken as they are.
         translator: As for `build_defs`.
@@ -114,15 +112,16 @@ def compile_documents(
     Raises:
         ScriptError: Two of them would have the same name in Dagster.
     """
-    _refuse_collisions([document for document, _ in sources])
+    check_names(documents)
     translator = translator or DagsterAetherTranslator()
     resources: dict[str, dg.ResourceDefinition] = {IO_MANAGER_KEY: aether_io_manager}
     definitions: list[dg.Definitions] = []
     with disable_dagster_warnings():
-        for document, directory in sources:
+        for document in documents:
             allow_depth(_longest_chain(document))
-            specs = {} if as_ops else _asset_specs(document, directory, translator)
+            specs = {} if as_ops else _asset_specs(document, translator)
             keys = {step: tuple(spec.key.path) for step, spec in specs.items()}
+            directory = Path(document.file).absolute().parent
             pipeline = CompiledPipeline(document, settings, directory, keys)
             part = _op_definitions(pipeline) if as_ops else _asset_definitions(pipeline, specs)
             definitions.append(part)
@@ -131,7 +130,7 @@ def compile_documents(
 
 
 def _asset_specs(
-    document: Document, directory: Path, translator: DagsterAetherTranslator
+    document: Document, translator: DagsterAetherTranslator
 ) -> dict[str, dg.AssetSpec]:
     """The translator's specs, completed by what only the document knows."""
     steps = list(document.pipeline.steps)
@@ -140,7 +139,7 @@ def _asset_specs(
         step.id: specs[step.id].replace_attributes(  # pyright: ignore[reportUnknownMemberType]
             deps=_asset_deps(document, step, specs),
             metadata={
-                **_code_references(document, directory, index),
+                **_code_references(document, index),
                 **specs[step.id].metadata,
             },
         )
@@ -241,13 +240,13 @@ def _ordered(document: Document) -> list[Step]:
     return [steps[name] for name in document.order]
 
 
-def _code_references(document: Document, directory: Path, index: int) -> dict[str, Any]:
+def _code_references(document: Document, index: int) -> dict[str, Any]:
     """Metadata which leads from an asset to its step's line of the document."""
     position = document.position(("pipeline", "steps", index))
     if position is None:
         return {}
-    file = directory / Path(document.file).name
-    reference = dg.LocalFileCodeReference(file_path=str(file), line_number=position[0])
+    file = str(Path(document.file).absolute())
+    reference = dg.LocalFileCodeReference(file_path=file, line_number=position[0])
     value = dg.CodeReferencesMetadataValue(code_references=[reference])
     return {"dagster/code_references": value}
 
@@ -257,40 +256,3 @@ def _longest_chain(document: Document) -> int:
     for step in document.order:
         depth[step] = 1 + max((depth[up] for up in document.dependencies[step]), default=0)
     return max(depth.values())
-
-
-def _refuse_collisions(documents: Sequence[Document]) -> None:
-    """Raises for names which two documents of one code location would share in Dagster.
-
-    Within one document, the language's own rules have seen to it.
-    """
-    problems: list[Problem] = []
-    taken: dict[tuple[str, str], tuple[Document, str]] = (
-        {("resource", IO_MANAGER_KEY): (documents[0], "the IO manager")} if documents else {}
-    )
-    for document in documents:
-        for kind, name, path, words in _claims(document):
-            owner, theirs = taken.setdefault((kind, name), (document, words))
-            if owner is document and theirs == words:
-                continue
-            line, column = document.position(path) or (None, None)
-            message = (
-                f"{words} and {theirs} of {owner.file} are both {name!r} in Dagster; rename one"
-            )
-            problems.append(Problem(document.file, line, column, message))
-            if kind == "node" and path == _NAME:
-                break
-    if problems:
-        raise ScriptError(problems)
-
-
-def _claims(document: Document) -> Iterator[tuple[str, str, tuple[str | int, ...], str]]:
-    """The names which a document takes in Dagster: kind, name, where it says so, in words."""
-    yield "node", job_name(document), _NAME, f"pipeline {document.name!r}"
-    for index, step in enumerate(document.pipeline.steps):
-        path = ("pipeline", "steps", index, "id")
-        words = f"step {step.id!r} of pipeline {document.name!r}"
-        yield "node", op_name(document, step.id), path, words
-    for name in document.pipeline.connectors:
-        key = connector_resource_key(document.name, name)
-        yield "resource", key, ("connectors", name), f"connector {name!r}"

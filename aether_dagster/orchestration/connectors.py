@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from aether_dagster.errors import SettingsError
-from aether_dagster.orchestration.translator import connector_resource_key
+from aether_dagster.orchestration.names import connector_resource_key
 from aether_dagster.plugins.secrets import secret_reader
 from aether_dagster.script import Document, Step
 
@@ -54,6 +54,8 @@ class _ConnectorResource:
     def __init__(self, pipeline: "CompiledPipeline", connector: str):
         self._pipeline = pipeline
         self._connector = connector
+        # Dagster names a resource which fails by its function's name.
+        self.__name__ = connector
 
     def __call__(self, context: dg.InitResourceContext) -> Mapping[str, Any]:
         from aether_dagster.orchestration.runtime import open_execution

@@ -27,7 +27,7 @@ _POSTGRES = "postgresql+psycopg://"
 
 
 @dataclass(frozen=True)
-class AetherSettings:
+class AetherSettings(dg.Resolvable):
     """Settings of a deployment (spec 7, "Settings in a deployment").
 
     Not a Dagster resource: what they hold must not become run configuration.

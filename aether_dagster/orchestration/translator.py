@@ -1,4 +1,4 @@
-"""How the words of a pipeline document become Dagster's; the only place which maps them."""
+"""How the words of a pipeline document become Dagster's: specs, kinds, tags and metadata."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -41,21 +41,6 @@ class DagsterAetherTranslator:
             kinds=step_kinds(document, step),
             metadata=step_metadata(document, step),
         )
-
-
-def job_name(document: Document) -> str:
-    """Returns the name of the pipeline's job."""
-    return dagster_name(document.name)
-
-
-def op_name(document: Document, step_id: str) -> str:
-    """Returns the name of a step's op, unique among the pipelines of a code location."""
-    return f"{dagster_name(document.name)}__{dagster_name(step_id)}"
-
-
-def connector_resource_key(pipeline: str, connector: str) -> str:
-    """Returns the resource key of a pipeline's connector, the same in every code location."""
-    return f"aether_{dagster_name(pipeline)}_{dagster_name(connector)}"
 
 
 def step_kinds(document: Document, step: Step) -> set[str]:

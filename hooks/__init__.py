@@ -1,0 +1,1 @@
+"""State hooks of this repository's pipelines, one per file; they import `aethersdk` alone."""
