@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from aether_dagster.state import Delta, Replica
+from aether_dagster.state.checkpoint import checkpoint, restore
 from aether_dagster.state.document import canonical_bytes
 from aether_dagster.state.mask import apply, changes, select
 from tests.state.model import expected
@@ -99,6 +100,15 @@ def a_copy_knows_all_and_is_independent(scenario: Scenario) -> None:
     assert shown(copy) == shown(replica_of(scenario.made))
 
 
+def a_checkpoint_knows_all_that_its_replica_knew(scenario: Scenario) -> None:
+    replica = replica_of(scenario.arriving)
+    written = json.dumps([delta.to_json() for delta in checkpoint(replica)])
+    restored = restore([Delta.from_json(delta) for delta in json.loads(written)], version=7)
+    assert restored.version == 7
+    assert restored.knowledge() == replica.knowledge()
+    assert shown(restored) == shown(replica)
+
+
 def changed_leaves_are_exactly_those_which_differ(scenario: Scenario) -> None:
     replica = Replica()
     client: dict[str, Any] = replica.document()
@@ -152,6 +162,7 @@ LAWS: tuple[Callable[[Scenario], None], ...] = (
     join_is_idempotent,
     apply_is_join_with_a_replica_of_one_delta,
     a_copy_knows_all_and_is_independent,
+    a_checkpoint_knows_all_that_its_replica_knew,
     records_are_never_torn,
     attempts_never_go_back,
 )
