@@ -1,7 +1,7 @@
 """From documents to Dagster definitions: one asset or one op for each step (spec 7)."""
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,8 @@ from aether_dagster.orchestration.translator import (
 )
 from aether_dagster.project import find_pipelines, load_pipeline
 from aether_dagster.script import Document, Pipeline, Step, dagster_name
+
+Body = Callable[[CompiledPipeline, Step], NodeBody]
 
 _DATA = dg.In()
 _ORDER = dg.In(dg.Nothing)
@@ -100,6 +102,7 @@ def compile_documents(
     as_ops: bool = False,
     settings: AetherSettings,
     translator: DagsterAetherTranslator | None = None,
+    body: Body = NodeBody,
 ) -> dg.Definitions:
     """Compiles documents which were read already, with settings which are final.
 
@@ -108,6 +111,7 @@ def compile_documents(
         as_ops: As for `build_defs`.
         settings: Taken as they are.
         translator: As for `build_defs`.
+        body: Makes the compute function of a step.
 
     Raises:
         ScriptError: Two of them would have the same name in Dagster.
@@ -123,7 +127,11 @@ def compile_documents(
             keys = {step: tuple(spec.key.path) for step, spec in specs.items()}
             directory = Path(document.file).absolute().parent
             pipeline = CompiledPipeline(document, settings, directory, keys)
-            part = _op_definitions(pipeline) if as_ops else _asset_definitions(pipeline, specs)
+            part = (
+                _op_definitions(pipeline, body)
+                if as_ops
+                else _asset_definitions(pipeline, specs, body)
+            )
             definitions.append(part)
             resources.update(connector_resources(pipeline))
     return dg.Definitions.merge(*definitions, dg.Definitions(resources=resources))
@@ -156,7 +164,7 @@ def _asset_deps(
 
 
 def _asset_definitions(
-    pipeline: CompiledPipeline, specs: Mapping[str, dg.AssetSpec]
+    pipeline: CompiledPipeline, specs: Mapping[str, dg.AssetSpec], body: Body
 ) -> dg.Definitions:
     document = pipeline.document
     assets: list[dg.AssetsDefinition] = []
@@ -172,7 +180,7 @@ def _asset_definitions(
             dg.AssetsDefinition(
                 keys_by_input_name={**keys, **foreign},
                 keys_by_output_name={OUTPUT: spec.key},
-                node_def=_op(pipeline, step, after=foreign),
+                node_def=_op(pipeline, step, body, after=foreign),
                 specs=[spec],
             )
         )
@@ -187,13 +195,13 @@ def _asset_definitions(
     return dg.Definitions(assets=assets, jobs=[job])
 
 
-def _op_definitions(pipeline: CompiledPipeline) -> dg.Definitions:
+def _op_definitions(pipeline: CompiledPipeline, body: Body) -> dg.Definitions:
     document = pipeline.document
     graph = dg.GraphDefinition(
         name=job_name(document),
         description=document.pipeline.metadata.description,
         # In topological order: Dagster then walks the graph without recursion.
-        node_defs=[_op(pipeline, step) for step in _ordered(document)],
+        node_defs=[_op(pipeline, step, body) for step in _ordered(document)],
         dependencies={
             dg.NodeInvocation(op_name(document, step), alias=dagster_name(step)): {
                 dagster_name(upstream): dg.DependencyDefinition(dagster_name(upstream), OUTPUT)
@@ -210,7 +218,9 @@ def _op_definitions(pipeline: CompiledPipeline) -> dg.Definitions:
     return dg.Definitions(jobs=[job])
 
 
-def _op(pipeline: CompiledPipeline, step: Step, after: Iterable[str] = ()) -> dg.OpDefinition:
+def _op(
+    pipeline: CompiledPipeline, step: Step, body: Body, after: Iterable[str] = ()
+) -> dg.OpDefinition:
     """The op of a step. Built without `@op`, which inspects a function's signature each time.
 
     What is waited for without taking its data is a `Nothing` input: it orders the steps and never
@@ -223,7 +233,7 @@ def _op(pipeline: CompiledPipeline, step: Step, after: Iterable[str] = ()) -> dg
         for upstream in document.dependencies[step.id]
     }
     return dg.OpDefinition(
-        compute_fn=NodeBody(pipeline, step),
+        compute_fn=body(pipeline, step),
         name=op_name(document, step.id),
         description=step.description,
         ins={**inputs, **dict.fromkeys(after, _ORDER)},
