@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from aether_dagster.script.findings import Findings
+from aether_dagster.script.findings import Findings, is_credential_place
 from aether_dagster.script.graph import topological_order
 from aether_dagster.script.interpolation import (
     METADATA_NAMES,
@@ -222,7 +222,7 @@ class _Linker:
                 self._findings.add(
                     where,
                     fault.message[:1].lower() + fault.message[1:],
-                    found=fault.found,
+                    found=None if is_credential_place(where) else fault.found,
                     expected=fault.expected,
                     suggestion=fault.suggestion,
                     ordinal=fault.ordinal,
@@ -270,11 +270,12 @@ class _Linker:
         try:
             follow(self._metadata, (reference.name, *reference.keys))
         except NoSuchKey:
+            near = self._findings.nearest(reference.name, METADATA_NAMES)
             self._findings.add(
                 where,
                 f"{reference.text} is not in the metadata",
                 expected="one of " + ", ".join(f"${{METADATA.{name}}}" for name in METADATA_NAMES),
-                suggestion=self._findings.nearest(reference.name, METADATA_NAMES),
+                suggestion=f"${{METADATA.{near}}}" if near else None,
                 ordinal=reference.ordinal,
             )
 

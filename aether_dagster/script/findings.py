@@ -111,7 +111,7 @@ class Findings:
         if path[:2] == ("pipeline", "steps") and len(path) > 2:
             index = cast("int", path[2])
             name = self._labels.get(index)
-            step = f"step {name!r}" if name is not None else f"step number {index + 1}"
+            step = f"step {shorten(name)!r}" if name is not None else f"step number {index + 1}"
             rest = dotted(path[3:])
             return f"{step}, {rest}" if rest else step
         return dotted(path)
@@ -125,17 +125,29 @@ def dotted(path: Path) -> str:
     return text
 
 
+def is_credential_place(path: Path) -> bool:
+    """Tell whether a key on the way to a value says that it is a credential."""
+    return any(isinstance(part, str) and is_credential_name(part) for part in path)
+
+
 def describe(value: Any, path: Path = ()) -> str:
     """Say what a value is, without giving away what could be a credential."""
-    if any(isinstance(part, str) and is_credential_name(part) for part in path):
+    if is_credential_place(path):
         return "a value which is not shown"
     if isinstance(value, str):
         shown = without_password(value)
-        return f"the string {shown if len(shown) <= 60 else shown[:57] + '...'!r}"
+        return f"the string {shorten(shown)!r}"
     if isinstance(value, bool):
         return "true" if value else "false"
     if value is None:
         return "null"
     if isinstance(value, (int, float)):
         return f"the number {value}"
-    return "a mapping" if isinstance(value, Mapping) else "a list"
+    if isinstance(value, Mapping):
+        return "a mapping"
+    return "a list" if value else "an empty list"
+
+
+def shorten(text: str) -> str:
+    """Cut a text which is too long for a message."""
+    return text if len(text) <= 60 else text[:57] + "..."

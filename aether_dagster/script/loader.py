@@ -171,8 +171,15 @@ def _explain(error: yaml.YAMLError, text: str, file: str) -> Problem:
     if reason == "mapping values are not allowed in this context":
         message = "A ':' stands where no key can be; put the value in quotes or check indentation"
         return Problem(file, line, column, message)
-    context = f" {error.context}" if error.context else ""
-    return Problem(file, line, column, f"This is not YAML:{context} {reason}".rstrip())
+    opened = error.context_mark
+    if opened and error.context == "while scanning a quoted scalar":
+        message = "This quote is not closed"
+        return Problem(file, opened.line + 1, opened.column + 1, message)
+    message = f"This is not YAML: {reason}"
+    if opened and error.context:
+        place = f"line {opened.line + 1}, column {opened.column + 1}"
+        message += f" ({error.context}, which begins in {place})"
+    return Problem(file, line, column, message)
 
 
 class _Dumper(yaml.CSafeDumper):
@@ -276,8 +283,8 @@ class _Reader:
                 return None
             resolved = scalar(text)
             if not isinstance(resolved, str):
-                found = f"{text or 'nothing'} ({kind_of(resolved)})"
-                self._note(event, message, f'"{text}"', found)
+                self._note(event, message, f'"{text}"' if text else expected, kind_of(resolved))
+                return None
         return text
 
     def _alias(self, event: Any) -> Any:
@@ -307,8 +314,7 @@ class _Reader:
             return 0
         if isinstance(value, int) and abs(value) > MAX_INTEGER:
             expected = f"at most {MAX_INTEGER} (2^53 - 1); put it in quotes"
-            shown = text if len(text) <= 40 else text[:37] + "..."
-            self._note(event, "This whole number is beyond what JSON can carry", expected, shown)
+            self._note(event, "This whole number is beyond what JSON can carry", expected)
             return 0
         return value
 
@@ -322,7 +328,7 @@ class _Reader:
             return text
         if not isinstance(value, kinds) or isinstance(value, bool) > (bool in kinds):
             expected = f"a value for {tag.replace(_STANDARD_TAG, '!!')}"
-            self._note(event, "The value does not fit its tag", expected, repr(text))
+            self._note(event, "The value does not fit its tag", expected)
         return value
 
     def _check_tag(self, event: Any, kind: str) -> None:

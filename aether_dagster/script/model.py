@@ -20,7 +20,6 @@ PIPELINE_NAME = r"^[A-Za-z0-9_-]+$"
 IDENTIFIER = r"^[A-Za-z_][A-Za-z0-9_-]*$"
 VARIABLE_NAME = r"^[A-Za-z_][A-Za-z0-9_]*$"
 TYPE_NAME = r"^[A-Za-z][A-Za-z0-9_.-]*/[A-Za-z][A-Za-z0-9_.-]*$"
-CONNECTOR_TYPE = r"^[A-Za-z][A-Za-z0-9_.-]*(/[A-Za-z][A-Za-z0-9_.-]*)?$"
 PLUGIN_NAME = r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$"
 SEMANTIC_VERSION = (
     r"^(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?$"
@@ -34,8 +33,6 @@ EXPECTED_BY_PATTERN = {
     PIPELINE_NAME: "letters, digits, '_' and '-'",
     IDENTIFIER: "letters, digits, '_' and '-', beginning with a letter or '_'",
     VARIABLE_NAME: "letters, digits and '_', beginning with a letter or '_'",
-    TYPE_NAME: "a step type such as 'python/call', or 'Plugin/action'",
-    CONNECTOR_TYPE: "'sql', 'http', or 'Plugin/kind'",
     PLUGIN_NAME: "the name of a distribution",
     SEMANTIC_VERSION: "a semantic version such as '1.4.0'",
     OWNER: "an e-mail address, or a team such as 'team:data'",
@@ -149,7 +146,7 @@ class Connector(Part):
             httpx's client; of a plugin's connector: what it wants.
     """
 
-    type: Annotated[str, StringConstraints(pattern=CONNECTOR_TYPE)]
+    type: str
     url: str | None = None
     headers: dict[str, str] = Field(default_factory=dict)
     options: dict[str, Any] = Field(default_factory=dict)
@@ -188,7 +185,7 @@ class Step(Part):
     """
 
     id: Annotated[str, StringConstraints(pattern=IDENTIFIER, max_length=MAX_ID_LENGTH)]
-    type: Annotated[str, StringConstraints(pattern=TYPE_NAME)]
+    type: str
     description: str | None = None
     args: dict[str, Any] = Field(default_factory=dict)
     depends_on: Sequence[str] = Field(
@@ -209,7 +206,7 @@ class Hook(Part):
         timeout: Seconds which it may take.
     """
 
-    type: Annotated[str, StringConstraints(pattern=TYPE_NAME)]
+    type: str
     args: dict[str, Any] = Field(default_factory=dict)
     timeout: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
 

@@ -1,12 +1,13 @@
-"""npm-style version ranges (`^1.4.0`, `~1.2`, `>=1 <3 || 4.x`) and versions which fit them."""
+"""npm-style version ranges (`^1.4.0`, `~1.2`, `>=1 <3 || 4.x`) and versions which fit them.
+
+The library is imported where it is needed: most documents name no plugin.
+"""
 
 # nodesemver has no type annotations.
 # pyright: reportUnknownMemberType=false
 
 import re
 from collections.abc import Iterable
-
-import nodesemver
 
 _PEP_440 = re.compile(
     r"v?(?P<release>\d+(?:\.\d+)*)(?:[-_.]?(?P<kind>a|b|c|rc|alpha|beta|pre|preview|dev|post)"
@@ -17,6 +18,8 @@ _PEP_440 = re.compile(
 
 def is_range(text: str) -> bool:
     """Tell whether `text` is a range which npm would understand."""
+    import nodesemver
+
     try:
         nodesemver.make_range(text, loose=False)
     except ValueError:
@@ -29,6 +32,8 @@ def semantic_version(version: str) -> str | None:
 
     Pre-releases of Python's kind become npm's (`2.0rc1` → `2.0.0-rc.1`).
     """
+    import nodesemver
+
     semantic = nodesemver.valid(version, loose=False)
     if semantic is not None:
         return str(semantic)
@@ -44,6 +49,8 @@ def semantic_version(version: str) -> str | None:
 
 def satisfying(versions: Iterable[str], range_: str) -> list[str]:
     """Return those of `versions`, as given, which are in the range."""
+    import nodesemver
+
     fitting: list[str] = []
     for version in versions:
         semantic = semantic_version(version)

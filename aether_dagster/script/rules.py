@@ -4,6 +4,7 @@ They read the plain data and not the models, so that a document with a wrong sha
 of its other problems told.
 """
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, cast
 
@@ -11,6 +12,7 @@ from aether_dagster.script.builtins import STEP_ARGUMENTS
 from aether_dagster.script.findings import Findings
 from aether_dagster.script.interpolation import RESERVED_NAMES
 from aether_dagster.script.loader import Path
+from aether_dagster.script.model import TYPE_NAME
 from aether_dagster.script.names import DAGSTER_RESERVED, RESERVED_CONNECTORS, dagster_name
 from aether_dagster.script.ranges import is_range, satisfying
 from aether_dagster.script.shape import check_shape
@@ -101,7 +103,8 @@ def _check_connectors(raw: Any, findings: Findings) -> None:
             findings.add(("connectors", name), message, at_key=True)
         taken.setdefault(safe, name)
         kind = mapping_at(connector).get("type")
-        if isinstance(kind, str) and "/" not in kind and kind not in CONNECTOR_TYPES:
+        known = kind in CONNECTOR_TYPES
+        if isinstance(kind, str) and not known and not re.match(TYPE_NAME, kind):
             findings.add(
                 ("connectors", name, "type"),
                 "unknown connector type",
@@ -109,7 +112,7 @@ def _check_connectors(raw: Any, findings: Findings) -> None:
                 expected="'sql', 'http', or 'Plugin/kind'",
                 suggestion=findings.nearest(kind, CONNECTOR_TYPES),
             )
-        if kind in CONNECTOR_TYPES and mapping_at(connector).get("url") is None:
+        if known and mapping_at(connector).get("url") is None:
             findings.add(("connectors", name), "the key 'url' is missing")
 
 
@@ -188,7 +191,7 @@ def _check_type(
         _check_connector_of_step(path, kind, mapping_at(args), raw, findings)
         return
     owner, slash, action = kind.partition("/")
-    if slash and action and owner in plugins:
+    if owner in plugins and re.match(TYPE_NAME, kind):
         return
     known = [*STEP_ARGUMENTS, *(f"{plugin}/{action}" for plugin in sorted(plugins) if action)]
     expected = "one of " + ", ".join(STEP_ARGUMENTS)

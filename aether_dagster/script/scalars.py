@@ -33,7 +33,9 @@ def scalar(text: str) -> Any:
 
 
 def kind_of(value: Any) -> str:
-    """Name the kind of a scalar which is no string."""
+    """Say what a scalar is which is no string."""
     if value is None:
         return "null"
-    return "true or false" if isinstance(value, bool) else "a number"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return f"the number {value}"

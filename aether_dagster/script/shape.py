@@ -1,5 +1,6 @@
 """Turns what pydantic says about a document's shape into problems with a place and a hint."""
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar, cast, get_args
 
@@ -9,7 +10,7 @@ from pydantic_core import ErrorDetails
 
 from aether_dagster.script.findings import Findings, describe
 from aether_dagster.script.loader import Path
-from aether_dagster.script.model import EXPECTED_BY_PATTERN
+from aether_dagster.script.model import EXPECTED_BY_PATTERN, IDENTIFIER
 
 _Model = TypeVar("_Model", bound=BaseModel)
 
@@ -32,7 +33,7 @@ _EXPECTED_BY_LIMIT = {
     "greater_than_equal": ("ge", "at least {:g}"),
     "string_too_long": ("max_length", "at most {} characters"),
     "string_too_short": ("min_length", "at least {} character"),
-    "too_short": ("min_length", "at least {}"),
+    "too_short": ("min_length", "at least {} item"),
 }
 _SYNONYMS = {
     "needs": "dependsOn",
@@ -121,7 +122,10 @@ def _explain(
     elif kind == "value_error":
         findings.add((*path, *where), str(detail.get("ctx", {}).get("error", detail["msg"])))
     else:
-        expected = " or ".join(dict.fromkeys(_expected(each) for each in details))
+        options = list(dict.fromkeys(_expected(each) for each in details))
+        if "a number" in options and "a whole number" in options:
+            options.remove("a whole number")
+        expected = " or ".join(options)
         given = _at(value, where)
         whole = (*path, *where)
         findings.add(
@@ -154,9 +158,11 @@ def _better(given: Any, details: list[ErrorDetails], findings: Findings, path: P
         if "bool_type" in kinds:
             word = given.lower()
             return _YAML_1_1_FLAGS.get(word, word if word in ("true", "false") else None)
+        if kinds & {"is_instance_of", "sequence_str"} and re.match(IDENTIFIER, given):
+            return f"[{given}]"
         if kinds & {"int_type", "float_type"} and given.replace(".", "", 1).isdigit():
             return given
-    elif given is not None and "string_type" in kinds and not isinstance(given, (list, dict)):
+    elif isinstance(given, (int, float)) and kinds & {"string_type", "literal_error"}:
         return f'"{findings.written(path) or given}"'
     return None
 
