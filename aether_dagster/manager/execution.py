@@ -67,6 +67,7 @@ class Execution:
         self.connections = Connections()
         self._replica = journal.replica(record.pipeline_id)
         self._started: dict[str, tuple[int, float]] = {}
+        self._committed_starts: dict[str, tuple[int, float]] = {}
         self._loaded: dict[int, tuple[Any, ValueRef]] = {}
         self._counter = itertools.count(1)
 
@@ -87,6 +88,7 @@ class Execution:
                 if not version.late:
                     for delta in version.deltas:
                         self._replica.apply(delta)
+                        self._note_starts(delta, version.committed_at)
                 self._replica.version = version.number
             return self._replica
 
@@ -177,7 +179,7 @@ class Execution:
         attempt: int,
         status: str,
         error: Mapping[str, Any] | None = None,
-        seconds: float = 0.0,
+        seconds: float | None = None,
     ) -> None:
         """Commits what Dagster says of how an attempt ended (run side).
 
@@ -189,7 +191,8 @@ class Execution:
             attempt: From 1.
             status: `succeeded`, `failed` or `retrying`.
             error: For the last two, with at least `type` and `message`.
-            seconds: How long the attempt took, by Dagster's account.
+            seconds: How long the attempt took, by Dagster's account; since its start was
+                committed, where Dagster does not say.
         """
         with self._lock:
             self.catch_up()
@@ -202,14 +205,17 @@ class Execution:
                 self._commit(self._node_delta(step, "start", Authority.RUN, attempt, started))
                 now = self._replica.outcome(step)
             if (now.attempt, now.status) == (attempt, status):
-                said = NodeDelta(settled=attempt)
+                node = NodeDelta(settled=attempt)
             else:
-                record = self._fit(step, attempt, status, error=error)
+                said = None if error is None else {**error, "attempt": attempt}
+                record = self._fit(step, attempt, status, error=said)
+                if seconds is None:
+                    seconds = self._since_start(step, attempt)
                 outcome = Outcome(
                     attempt, status, error=record["error"], execution_time=round(seconds, 3)
                 )
-                said = NodeDelta(outcome=outcome, settled=attempt)
-            self._commit(self._node_delta(step, f"settle-{status}", Authority.RUN, attempt, said))
+                node = NodeDelta(outcome=outcome, settled=attempt)
+            self._commit(self._node_delta(step, f"settle-{status}", Authority.RUN, attempt, node))
 
     def artifacts(self, step: str) -> "Artifacts":
         """Returns the shared artifacts as a step reads and writes them."""
@@ -357,6 +363,15 @@ class Execution:
 
         reserve = _RESERVE if status == EXECUTING else 0
         return fit_node_record(record | members, spill, reserve=reserve)
+
+    def _note_starts(self, delta: Delta, committed_at: float) -> None:
+        for step, node in delta.nodes.items():
+            if node.outcome is not None and node.outcome.status == EXECUTING:
+                self._committed_starts[step] = (node.outcome.attempt, committed_at)
+
+    def _since_start(self, step: str, attempt: int) -> float:
+        known, committed_at = self._committed_starts.get(step, (0, 0.0))
+        return max(0.0, self._now() - committed_at) if known == attempt else 0.0
 
     def _remember(self, value: Any, ref: ValueRef) -> None:
         # The value is kept alive with its id, or another object could get the same one.

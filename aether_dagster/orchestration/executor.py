@@ -1,4 +1,4 @@
-"""The executor which keeps state on the run side: it wraps one of Dagster's and sees every event."""
+"""The executor which keeps state on the run side: it wraps another and sees every event."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -6,6 +6,7 @@ from typing import Any
 import dagster as dg
 
 from aether_dagster.orchestration.compat import (
+    ExecutionInterrupted,
     ExecutionPlan,
     PlanOrchestrationContext,
     RetryMode,
@@ -42,8 +43,10 @@ class AetherExecutor(dg.Executor):
         """Runs the plan by the inner executor."""
         with RunSide(plan_context, execution_plan) as run_side:
             for event in self._inner.execute(plan_context, execution_plan):
-                run_side.observe(event)
+                interrupted = run_side.observe(event)
                 yield event
+                if interrupted:
+                    raise ExecutionInterrupted
 
 
 class AetherExecutorDefinition(dg.ExecutorDefinition):

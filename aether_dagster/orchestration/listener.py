@@ -36,13 +36,13 @@ class StepReport:
         step_key: Dagster's key of the step.
         kind: What happened.
         error: `type`, `message`, `traceback`, where it is a failure or a retry.
-        seconds: How long a succeeded attempt took.
+        seconds: How long the attempt took, where Dagster says.
     """
 
     step_key: str
     kind: EvidenceKind
     error: dict[str, Any] | None = None
-    seconds: float = 0.0
+    seconds: float | None = None
 
 
 def step_report(event: dg.DagsterEvent) -> StepReport | None:

@@ -15,7 +15,6 @@ import dagster as dg
 
 from aether_dagster.journal import ExecutionRecord, Journal
 from aether_dagster.manager.ending import RunEnd
-from aether_dagster.manager.execution import Execution
 from aether_dagster.manager.identity import is_gone, own_identity
 from aether_dagster.manager.manager import LEASE_SECONDS, StateManager
 from aether_dagster.orchestration.listener import STEP_EVENTS, step_report

@@ -99,8 +99,12 @@ class RunSide:
             raise
         return self
 
-    def observe(self, event: dg.DagsterEvent) -> None:
+    def observe(self, event: dg.DagsterEvent) -> bool:
         """Takes an event of the run; commits what it says of a node.
+
+        Returns:
+            Whether this process was interrupted in a step and Dagster would try the step again
+            instead of ending the run: it does where the step has a retry policy.
 
         Raises:
             HistoryRequired: The history could not be written, and is required.
@@ -120,6 +124,12 @@ class RunSide:
                 self._attempts[report.step_key] += 1
         for tracked in self._tracked:
             tracked.check_history()
+        return (
+            report is not None
+            and report.kind == "retry"
+            and (report.error or {})["type"] == "Cancelled"
+            and event.pid == os.getpid()
+        )
 
     def __exit__(
         self,

@@ -2,17 +2,13 @@
 
 import os
 import threading
-from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any
 
 import dagster as dg
 
-from aether_dagster.errors import SettingsError
 from aether_dagster.journal import Journal
 from aether_dagster.manager import Execution, StateManager
 from aether_dagster.orchestration.node import CompiledPipeline
-from aether_dagster.plugins.secrets import secret_reader
 from aether_dagster.snapshot import HistoryStore
 from aether_dagster.values import ValueStore
 
@@ -54,25 +50,6 @@ def close_execution(execution: Execution) -> list[str]:
             if known is execution:
                 del _executions[key]
     return execution.connections.close()
-
-
-def connector_settings(
-    context: dg.InitResourceContext, pipeline: CompiledPipeline, connector: str
-) -> Mapping[str, Any]:
-    """Returns a connector's settings, resolved in this process, secrets included.
-
-    Raises:
-        ScriptError: A variable or secret which it names is missing here.
-    """
-    if context.run is None or context.instance is None:
-        raise SettingsError(f"The connector {connector!r} can be opened within a run only.")
-    execution = open_execution(context.instance, context.run, pipeline)
-    store = pipeline.document.pipeline.context.secret_store
-    resolved = execution.resolved.connector(
-        connector, environ=os.environ, secret=secret_reader(store, os.environ)
-    )
-    execution.redaction.learn(resolved.secrets)
-    return resolved.args
 
 
 def _open(
