@@ -338,9 +338,9 @@ class Journal:
             return leases.renew(session, execution, name, holder, now=now, seconds=seconds)
 
     def release(self, pipeline_id: str, holder: str, *, name: str = _LEASE) -> bool:
-        """Ends a lease; False where `holder` did not have it."""
+        """Ends a lease; False where `holder` did not have it, or there is no such execution."""
         with self._database.writing() as session:
-            execution = commit.existing(session, pipeline_id)
+            execution = executions.number_of(session, pipeline_id)
             return leases.release(session, execution, name, holder)
 
     def lease(self, pipeline_id: str, *, name: str = _LEASE) -> Lease | None:
