@@ -122,10 +122,11 @@ class Convergence(RuleBasedStateMachine):
         status=st.sampled_from(["executing", "succeeded", "retrying", "failed"]),
         authority=st.sampled_from(Authority),
     )
-    def a_zombie_reports_whatever_it_likes(
+    def a_zombie_of_an_old_attempt_reports_whatever_it_likes(
         self, step: str, attempt: int, status: str, authority: Authority
     ) -> None:
-        self.report(step, _outcome(attempt, status), authority)
+        if attempt < max(replica.outcome(step).attempt for replica in self.replicas):
+            self.report(step, _outcome(attempt, status), authority)
 
     @rule(step=steps, kind=st.sampled_from(["start", "restart", "retry", "success", "failure"]))
     def dagster_logs_an_event(self, step: str, kind: Any) -> None:
