@@ -3,8 +3,8 @@
 import itertools
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, cast
 
 from aether_dagster.journal import ExecutionRecord, Journal
 from aether_dagster.manager.ending import (
@@ -424,9 +424,11 @@ def _references(value: Any) -> Iterator[str]:
     """Yields the URIs of all references inside a payload."""
     if is_reference(value):
         yield value["$artifact"]
-    elif isinstance(value, Mapping):
-        for item in value.values():
-            yield from _references(item)
+        return
+    items: Iterable[Any] = ()
+    if isinstance(value, Mapping):
+        items = cast("Mapping[str, Any]", value).values()
     elif isinstance(value, list):
-        for item in value:
-            yield from _references(item)
+        items = cast("list[Any]", value)
+    for item in items:
+        yield from _references(item)

@@ -97,7 +97,7 @@ class Follower:
             for observer in list(self._observers):
                 try:
                     observer(change)
-                except Exception as error:
+                except Exception as error:  # noqa: BLE001 - a display must not end a run
                     self.failures.append(error)
                     self._observers.remove(observer)
             with self._reached:

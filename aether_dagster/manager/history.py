@@ -29,6 +29,7 @@ class HistoryWriter:
         self.error: SnapshotError | None = None
 
     def __call__(self, change: Change) -> None:
+        """Writes the files which a version makes due."""
         files = self._projection.fold(change.version.number, change.version.deltas)
         if self.error is not None or change.version.late:
             return

@@ -13,7 +13,8 @@ from aether_dagster.orchestration.connectors import connector_keys, connector_re
 from aether_dagster.orchestration.executor import aether_executor
 from aether_dagster.orchestration.io_manager import IO_MANAGER_KEY, aether_io_manager
 from aether_dagster.orchestration.names import check_names, job_name, op_name
-from aether_dagster.orchestration.node import OUTPUT, CompiledPipeline, NodeBody
+from aether_dagster.orchestration.node import OUTPUT, NodeBody
+from aether_dagster.orchestration.pipeline import CompiledPipeline
 from aether_dagster.orchestration.settings import AetherSettings
 from aether_dagster.orchestration.translator import (
     DagsterAetherTranslator,

@@ -12,7 +12,7 @@ from aether_dagster.plugins.secrets import secret_reader
 from aether_dagster.script import Document, Step
 
 if TYPE_CHECKING:
-    from aether_dagster.orchestration.node import CompiledPipeline
+    from aether_dagster.orchestration.pipeline import CompiledPipeline
 
 __all__ = ["connector_keys", "connector_resource_key", "connector_resources"]
 

@@ -1,7 +1,7 @@
 """The executor which keeps state on the run side: it wraps another and sees every event."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import dagster as dg
 
@@ -65,7 +65,7 @@ class AetherExecutorDefinition(dg.ExecutorDefinition):
 
         return dg.ExecutorDefinition(
             name=f"aether_{inner.name}",
-            config_schema=inner.config_schema,
+            config_schema=cast("Any", inner.config_schema),  # it takes what it gives
             requirements=inner.get_requirements,
             executor_creation_fn=create,
             description=f"Keeps AetherScript's state around {inner.name}.",

@@ -9,7 +9,8 @@ from aether_dagster.errors import ValueStoreError
 from aether_dagster.manager import Execution
 from aether_dagster.orchestration.compat import op_definition
 from aether_dagster.orchestration.materialization import output_metadata
-from aether_dagster.orchestration.node import CompiledPipeline, NodeBody, node_body
+from aether_dagster.orchestration.node import NodeBody, node_body
+from aether_dagster.orchestration.pipeline import CompiledPipeline
 from aether_dagster.orchestration.runtime import open_execution, value_store
 from aether_dagster.orchestration.settings import AetherSettings
 from aether_dagster.script import dagster_name
@@ -44,7 +45,8 @@ class AetherIOManager(dg.IOManager):
         execution = open_execution(instance, run, pipeline)
         ref = execution.succeed(step, obj)
         execution.values.set_latest(pipeline.value_key(step), partition, ref)
-        context.add_output_metadata(output_metadata(execution, step, obj))
+        # Dagster's own annotation leaves a type parameter open.
+        context.add_output_metadata(output_metadata(execution, step, obj))  # pyright: ignore[reportUnknownMemberType]
 
     def load_input(self, context: dg.InputContext) -> Any:
         """Loads what an upstream node or asset returned.

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import dagster as dg
 
@@ -31,7 +31,7 @@ def output_metadata(execution: Execution, step: str, value: Any) -> dict[str, An
     history = execution.record.history
     if history is not None:
         metadata["aether/history"] = (
-            dg.MetadataValue.url(history) if "://" in history else dg.MetadataValue.path(history)
+            dg.UrlMetadataValue(history) if "://" in history else dg.PathMetadataValue(history)
         )
     return metadata
 
@@ -45,21 +45,21 @@ def _preview(payload: Any) -> dg.MetadataValue[Any]:
 
 def _table_metadata(value: Any) -> dict[str, Any]:
     """Row count and column schema where the value is a table: pandas, polars or Arrow."""
-    columns: Mapping[str, str] | None = None
-    dtypes = getattr(value, "dtypes", None)
-    schema = getattr(value, "schema", None)
+    dtypes: Any = getattr(value, "dtypes", None)
+    schema: Any = getattr(value, "schema", None)
     if hasattr(dtypes, "items"):
-        columns = {str(name): str(kind) for name, kind in dtypes.items()}
+        columns = dict(dtypes.items())
     elif hasattr(schema, "names") and hasattr(schema, "types"):
-        pairs = zip(schema.names, schema.types, strict=True)
-        columns = {str(name): str(kind) for name, kind in pairs}
+        columns = dict(zip(schema.names, schema.types, strict=True))
     elif isinstance(schema, Mapping):
-        columns = {str(name): str(kind) for name, kind in schema.items()}
-    if columns is None or not hasattr(value, "shape"):
+        columns = dict(cast("Mapping[str, Any]", schema))
+    else:
+        return {}
+    if not hasattr(value, "shape"):
         return {}
     return {
         "dagster/row_count": int(value.shape[0]),
         "dagster/column_schema": dg.TableSchema(
-            columns=[dg.TableColumn(name, kind) for name, kind in columns.items()]
+            columns=[dg.TableColumn(str(name), str(kind)) for name, kind in columns.items()]
         ),
     }

@@ -3,8 +3,6 @@
 import os
 import random
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -13,33 +11,13 @@ from aether_dagster.errors import AetherError, StepFailed, StepTimeout
 from aether_dagster.manager import Execution
 from aether_dagster.orchestration.compat import ExecutionInterrupted
 from aether_dagster.orchestration.connectors import connector_resource_key
-from aether_dagster.orchestration.settings import AetherSettings
+from aether_dagster.orchestration.pipeline import CompiledPipeline
+from aether_dagster.orchestration.runtime import open_execution
 from aether_dagster.plugins.secrets import secret_reader
-from aether_dagster.script import Document, Step, dagster_name
+from aether_dagster.script import Step, dagster_name
 from aether_dagster.steps import StepContext, delay_before, run_step
 
 OUTPUT = "result"
-
-
-@dataclass(frozen=True)
-class CompiledPipeline:
-    """A document and what it was compiled with.
-
-    Args:
-        document: The validated document.
-        settings: Where state, history and values go.
-        directory: The document's folder; relative paths and modules resolve from there.
-        asset_keys: The asset key of each step; empty where steps are ops.
-    """
-
-    document: Document
-    settings: AetherSettings
-    directory: Path
-    asset_keys: Mapping[str, tuple[str, ...]]
-
-    def value_key(self, step: str) -> tuple[str, ...]:
-        """Returns the key under which the latest value of a step is found."""
-        return self.asset_keys.get(step, (self.document.name, step))
 
 
 class NodeBody:
@@ -57,8 +35,7 @@ class NodeBody:
     def __call__(
         self, context: dg.OpExecutionContext, inputs: Mapping[str, Any]
     ) -> Iterator[dg.Output[Any]]:
-        from aether_dagster.orchestration.runtime import open_execution
-
+        """Runs an attempt; Dagster is told of its failure as of a retry or an end."""
         execution = open_execution(context.instance, context.run, self.pipeline)
         attempt = context.retry_number + 1
         try:

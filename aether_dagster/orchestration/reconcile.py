@@ -7,7 +7,7 @@ that changes nothing.
 
 import json
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -18,11 +18,12 @@ from aether_dagster.manager.ending import RunEnd
 from aether_dagster.manager.identity import is_gone, own_identity
 from aether_dagster.manager.manager import LEASE_SECONDS, StateManager
 from aether_dagster.orchestration.listener import STEP_EVENTS, step_report
-from aether_dagster.orchestration.translator import op_name
+from aether_dagster.orchestration.names import op_name
 from aether_dagster.script import Document, parse_document
 from aether_dagster.snapshot import HistoryStore, Projection
 from aether_dagster.state import Authority, Delta, Evidence, NodeDelta, Replica
 from aether_dagster.state.ids import delta_id
+from aether_dagster.state.mask import Path
 from aether_dagster.values import ValueStore, fit_node_record
 
 Verdict = Literal["ended", "alive", "unproven", "already", "never began"]
@@ -99,6 +100,23 @@ def reconcile(
     finally:
         journal.release(record.pipeline_id, holder)
     return _result(record, "ended", status, f"Brought to its end: {status}.")
+
+
+def reconcile_all(
+    instance: dg.DagsterInstance, journal: Journal, artifacts_url: str, *, force: bool = False
+) -> Iterator[Reconciliation]:
+    """Reconciles every execution of a journal which has not ended, oldest first.
+
+    Args:
+        instance: The Dagster instance which has their runs.
+        journal: The journal.
+        artifacts_url: Its artifact store.
+        force: Take their processes for dead without proof.
+    """
+    values = ValueStore(artifacts_url)
+    for record in reversed(journal.executions()):
+        if record.finalized is None and record.head > 0:
+            yield reconcile(instance, journal, record, values, force=force)
 
 
 def evidence_deltas(
@@ -205,11 +223,12 @@ def _holder_lives(journal: Journal, record: ExecutionRecord, *, ended: bool) -> 
 
 def _says_something_new(replica: Replica, deltas: Iterable[Delta]) -> bool:
     trial = replica.copy()
-    return any([bool(trial.apply(delta)) for delta in deltas])
+    # Every delta is applied: what one event means may hang on another.
+    return bool(set[Path]().union(*(trial.apply(delta) for delta in deltas)))
 
 
 def _nothing_to_spill(value: object) -> dict[str, object]:
-    raise AssertionError("an error is cut, never spilled")
+    raise AssertionError(f"an error is cut, never spilled: {type(value)}")
 
 
 def _result(

@@ -27,7 +27,8 @@ from aether_dagster.orchestration.compat import (
     PlanOrchestrationContext,
 )
 from aether_dagster.orchestration.listener import step_report
-from aether_dagster.orchestration.node import CompiledPipeline, node_body
+from aether_dagster.orchestration.node import node_body
+from aether_dagster.orchestration.pipeline import CompiledPipeline
 from aether_dagster.orchestration.runtime import close_execution, open_execution
 from aether_dagster.snapshot import HistoryStore
 

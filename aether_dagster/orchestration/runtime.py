@@ -8,7 +8,7 @@ import dagster as dg
 
 from aether_dagster.journal import Journal
 from aether_dagster.manager import Execution, StateManager
-from aether_dagster.orchestration.node import CompiledPipeline
+from aether_dagster.orchestration.pipeline import CompiledPipeline
 from aether_dagster.snapshot import HistoryStore
 from aether_dagster.values import ValueStore
 
