@@ -17,6 +17,7 @@ COMMANDS = {
     "init": "aether_dagster.cli.init:init",
     "history": "aether_dagster.cli.history:history",
     "ui": "aether_dagster.cli.ui:ui",
+    "recover": "aether_dagster.cli.recover:recover",
 }
 
 
@@ -72,5 +73,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         click.echo(f"Error: {place}{error.strerror or error}", err=True)
         return ExitStatus.WRONG_INPUT
     except (click.Abort, KeyboardInterrupt):
+        click.echo("Interrupted.", err=True)
         return ExitStatus.INTERRUPTED
     return status if isinstance(status, int) else ExitStatus.SUCCEEDED

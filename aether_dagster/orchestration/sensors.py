@@ -20,29 +20,33 @@ def watch_over(settings: AetherSettings) -> None:
     _known.add(settings)
 
 
-@dg.sensor(
-    name="aether_reconcile_sensor",
-    minimum_interval_seconds=_INTERVAL,
-    default_status=dg.DefaultSensorStatus.RUNNING,
-    description="Ends AetherScript executions whose process died, as Dagster's log says they did.",
-)
-def aether_reconcile_sensor(context: dg.SensorEvaluationContext) -> dg.SkipReason:
-    """Does what `aetherscript recover` does; one object, so that definitions merge."""
+def _reconcile(context: dg.SensorEvaluationContext) -> dg.SkipReason:
     ended: list[Reconciliation] = []
     looked = 0
     for settings in _known:
-        url = settings.journal_url(context.instance)
-        for result in reconcile_all(
-            context.instance, _journal(url), settings.artifacts_url(context.instance)
-        ):
+        url, artifacts = (
+            settings.journal_url(context.instance),
+            settings.artifacts_url(context.instance),
+        )
+        for result in reconcile_all(context.instance, _journal(url), artifacts):
             looked += 1
             if result.verdict == "ended":
                 ended.append(result)
-                context.log.info(f"{result.pipeline_id}: {result.reason}")
+                context.log.info("%s: %s", result.pipeline_id, result.reason)
     found = ", ".join(f"{each.pipeline_id} ({each.status})" for each in ended)
     return dg.SkipReason(
         f"{looked} unfinished executions; brought to their end: {found or 'none'}."
     )
+
+
+aether_reconcile_sensor = dg.SensorDefinition(
+    name="aether_reconcile_sensor",
+    evaluation_fn=_reconcile,
+    minimum_interval_seconds=_INTERVAL,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Ends AetherScript executions whose process died, as Dagster's log says they did.",
+)
+"""Does what `aetherscript recover` does; one object, so that definitions merge."""
 
 
 @lru_cache(maxsize=8)
