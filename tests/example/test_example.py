@@ -18,7 +18,9 @@ import aether_dagster
 from tests.schemas import errors
 
 ROOT = Path(__file__).parents[2]
-WAREHOUSE = Path("definitions/pipelines/earthquakes/output/warehouse.duckdb")
+EXAMPLE = "definitions/pipelines/earthquakes"
+WAREHOUSE = f"{EXAMPLE}/output/warehouse.duckdb"
+HISTORY = "--state-history=./executions/"
 EVENTS = 1605  # of the feed's 1,707 pass every rule
 
 
@@ -119,7 +121,7 @@ def test_tables_between_steps_are_parquet_beside_the_journal(run):
 
 def test_the_warehouse_and_the_page_show_the_week(run, clone):
     with duckdb.connect(clone / WAREHOUSE, read_only=True) as db:
-        assert db.sql("select count(*), max(magnitude) from earthquakes").fetchone() == (
+        assert db.execute("select count(*), max(magnitude) from earthquakes").fetchone() == (
             EVENTS,
             6.4,
         )
@@ -132,19 +134,16 @@ def test_the_warehouse_and_the_page_show_the_week(run, clone):
 
 
 def test_a_second_run_adds_no_rows_and_needs_no_retry_of_a_connection_which_holds(run, clone):
-    again = aetherscript(
-        clone, "run", "--state-history=./executions/", "--var", "CONNECTION_LIMIT=0"
-    )
+    again = aetherscript(clone, "run", EXAMPLE, HISTORY, "--var", "CONNECTION_LIMIT=0")
     assert again.status == 0, again.printed
     assert again.final["report"]["retries"] == 0
     with duckdb.connect(clone / WAREHOUSE, read_only=True) as db:
-        assert db.sql("select count(*) from earthquakes").fetchone() == (EVENTS,)
+        assert db.execute("select count(*) from earthquakes").fetchone() == (EVENTS,)
 
 
 def test_a_bad_feed_stops_before_the_warehouse_and_says_why(clone):
-    document = clone / "definitions" / "pipelines" / "earthquakes" / "earthquakes.aether.yaml"
     variables = ["--var", "MAX_REFUSED=0.01", "--var", "OUTPUT=output/strict"]
-    failed = aetherscript(clone, "run", str(document), "--state-history=./executions/", *variables)
+    failed = aetherscript(clone, "run", EXAMPLE, HISTORY, *variables)
     assert failed.status == 1
     nodes = failed.final["nodes"]
     assert nodes["validate"]["error"]["type"] == "TooManyRefused"

@@ -1,0 +1,214 @@
+"""Documents fail here when they lag behind what they describe."""
+
+import re
+import tomllib
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+from urllib.parse import unquote
+
+import click
+import pytest
+
+import aether_dagster
+from aether_dagster import errors
+from aether_dagster.cli.main import aetherscript
+from aether_dagster.script import STEP_ARGUMENTS, parse_document
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES += sorted((ROOT / "definitions").rglob("*.md"))
+
+BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"(?<!\\)\[[^\]]*\]\(([^)\s]+)\)")
+COMMAND = re.compile(r"aetherscript((?: [^\s`|)#;&]+)*)")
+
+
+def page_id(page):
+    return str(page.relative_to(ROOT))
+
+
+def every(kind):
+    """Parameters: each block of a language, named after its page and line."""
+    return [
+        pytest.param(block[2], id=f"{page_id(page)}:{text.count(chr(10), 0, block.start()) + 1}")
+        for page in PAGES
+        for text in [page.read_text("utf-8")]
+        for block in BLOCK.finditer(text)
+        if block[1] == kind
+    ]
+
+
+def as_document(block):
+    """Make a whole document of a block which shows only some steps."""
+    if not re.match(r"\s*- id:", block):
+        return block
+    return "version: '2.1'\nmetadata: {name: part}\npipeline:\n  steps:\n" + re.sub(
+        r"^(?=.)", "    ", block, flags=re.MULTILINE
+    )
+
+
+@pytest.mark.parametrize("block", every("yaml"))
+def test_a_yaml_block_is_a_pipeline_which_validates(block):
+    if block.startswith("type: aether_dagster."):
+        name = block.split()[1].removeprefix("aether_dagster.")
+        assert name in aether_dagster.__all__
+    else:
+        parse_document(as_document(block))
+
+
+@pytest.mark.parametrize("block", every("python"))
+def test_a_python_block_compiles_and_imports_what_exists(block):
+    compile(block, "<docs>", "exec")
+    for module, names in re.findall(
+        r"^from (aether\w+(?:\.\w+)*) import (.+)$", block, re.MULTILINE
+    ):
+        for name in re.split(r",\s*", names.strip("() ")):
+            assert hasattr(import_module(module), name)
+
+
+def anchors(page):
+    """The names which GitHub gives to a page's headings."""
+    headings = re.findall(r"^#+ (.+)$", BLOCK.sub("", page.read_text("utf-8")), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=page_id)
+def test_links_lead_somewhere(page):
+    for target in LINK.findall(BLOCK.sub("", page.read_text("utf-8"))):
+        if "://" in target or target.startswith("mailto:"):
+            continue
+        path, _, anchor = target.partition("#")
+        there = (page.parent / unquote(path)).resolve() if path else page
+        assert there.exists(), f"{target} does not exist"
+        assert there.is_relative_to(ROOT), f"{target} is outside of this repository"
+        if anchor:
+            assert anchor in anchors(there), f"{target}: no such heading"
+
+
+@pytest.mark.parametrize("page", PAGES[1:], ids=page_id)
+def test_every_page_is_reached_from_the_index(page):
+    if page.is_relative_to(ROOT / "docs"):
+        assert page in reachable(ROOT / "docs" / "index.md")
+
+
+@cache
+def reachable(start):
+    found, waiting = set(), [start]
+    while waiting:
+        page = waiting.pop()
+        if page in found or page.suffix != ".md" or not page.is_file():
+            continue
+        found.add(page)
+        links = LINK.findall(BLOCK.sub("", page.read_text("utf-8")))
+        waiting += [
+            (page.parent / link.partition("#")[0]).resolve() for link in links if "://" not in link
+        ]
+    return found
+
+
+@cache
+def command(words):
+    """The command which a command line begins with, and how many of its words name it."""
+    found, depth = aetherscript, 0
+    context = click.Context(aetherscript, info_name="aetherscript")
+    while isinstance(found, click.Group) and depth < len(words):
+        deeper = found.get_command(context, words[depth])
+        if deeper is None:
+            break
+        context = click.Context(deeper, parent=context, info_name=words[depth])
+        found, depth = deeper, depth + 1
+    return found, depth
+
+
+def command_lines(page):
+    """What a page tells to type: in its blocks of shell, and in `code`."""
+    text = page.read_text("utf-8")
+    shell = [block[2] for block in BLOCK.finditer(text) if block[1] in {"bash", "sh", "console"}]
+    inline = re.findall(r"`([^`\n]*aetherscript [^`\n]*)`", BLOCK.sub("", text))
+    for line in [*"\n".join(shell).splitlines(), *inline]:
+        for words in COMMAND.findall(line.split("  #")[0]):
+            yield tuple(words.split())
+
+
+@pytest.mark.parametrize("page", PAGES, ids=page_id)
+def test_commands_and_flags_exist(page):
+    for words in command_lines(page):
+        if not words or words[0] == "…":
+            continue
+        found, depth = command(words)
+        if not words[0].startswith("-"):
+            assert depth > 0, f"aetherscript has no command {words[0]}"
+        flags = {flag for parameter in found.params for flag in parameter.opts}
+        for word in words[depth:]:
+            if word.startswith("--"):
+                known = flags | {"--help", "--version"}
+                assert word.partition("=")[0] in known, f"{' '.join(words)}: no flag {word}"
+
+
+def test_flags_in_the_text_belong_to_some_command():
+    flags = set()
+    waiting = [aetherscript]
+    while waiting:
+        found = waiting.pop()
+        flags |= {flag for parameter in found.params for flag in parameter.opts}
+        if isinstance(found, click.Group):
+            context = click.Context(found)
+            waiting += [found.get_command(context, name) for name in found.list_commands(context)]
+    for page in PAGES:
+        if page.is_relative_to(ROOT / "docs" / "decisions"):
+            continue
+        text = BLOCK.sub("", page.read_text("utf-8"))
+        for flag in re.findall(r"`(--[a-z-]+)[=` ]", text):
+            assert flag in flags | {"--help", "--version"}, f"{page_id(page)}: {flag}"
+
+
+def reference(name):
+    return (ROOT / "docs" / "reference" / name).read_text("utf-8")
+
+
+def test_every_step_type_is_documented_with_every_argument():
+    text = reference("step-types.md")
+    sections = dict(re.findall(r"^## (\S+)\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL))
+    assert sections.keys() == STEP_ARGUMENTS.keys()
+    for step_type, model in STEP_ARGUMENTS.items():
+        told = sections[step_type]
+        if "as `shell/run`" in told:
+            told += sections["shell/run"]
+        for name, field in model.model_fields.items():
+            key = field.validation_alias or name
+            assert re.search(rf"`{key}`", told), f"{step_type}: {key}"
+
+
+def test_every_setting_is_documented():
+    from aether_dagster.orchestration import settings
+
+    text = reference("settings.md")
+    told = dict(re.findall(r"^\| `(AETHERSCRIPT_\w+)` \| `(\w+)`", text, re.MULTILINE))
+    assert told == {variable: field for field, variable in settings._VARIABLES.items()}
+
+
+def test_names_of_ours_which_pages_use_exist():
+    known = set(aether_dagster.__all__) | set(vars(errors))
+    for page in PAGES:
+        text = page.read_text("utf-8")
+        for name in re.findall(r"`(\w+Error|Aether\w+)`", text):
+            assert name in known or hasattr(__builtins__, name) or name in dir(__builtins__), (
+                f"{page_id(page)}: {name}"
+            )
+        for name in re.findall(r"\b(AETHERSCRIPT_[A-Z_]+)\b", text):
+            assert name in reference("settings.md"), f"{page_id(page)}: {name}"
+
+
+def test_extras_which_pages_name_exist():
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        extras = tomllib.load(file)["project"]["optional-dependencies"]
+    for page in PAGES:
+        text = page.read_text("utf-8")
+        named = re.findall(r"extras? `(\w+)`", text)
+        named += [
+            e for found in re.findall(r"aether-dagster\[([\w,]+)\]", text) for e in found.split(",")
+        ]
+        named += [e for found in re.findall(r"'\.\[([\w,]+)\]'", text) for e in found.split(",")]
+        for extra in named:
+            assert extra in extras, f"{page_id(page)}: {extra}"
