@@ -20,7 +20,7 @@ FILES = {
 }
 
 
-@click.command
+@click.command(short_help="Make a small project which runs.")
 @click.argument("directory", default=".", type=click.Path(path_type=Path), metavar="[DIR]")
 def init(directory: Path) -> None:
     """Make a small project in DIR, by default this folder: a pipeline with its Python code.

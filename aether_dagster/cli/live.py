@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Self
 
@@ -14,6 +14,7 @@ from rich.text import Text
 
 from aether_dagster.cli.display import Display
 from aether_dagster.cli.progress import ENDED, NodeProgress, Progress
+from aether_dagster.cli.relay import PrintRelay
 from aether_dagster.cli.summary import STYLES
 from aether_dagster.cli.text import counted, error_line, seconds
 from aether_dagster.manager import Change
@@ -29,6 +30,7 @@ _RUNNING = frozenset({"executing", "retrying"})
 _REFRESHES_PER_SECOND = 5
 _LINES_BELOW = 3
 _BAR_WIDTH = 20
+_NAME_WIDTH = 40
 
 
 class LiveView(Display):
@@ -38,7 +40,8 @@ class LiveView(Display):
     changed last are shown.
 
     Args:
-        console: A terminal.
+        console: A terminal; its stream is a duplicate of standard output (`own_stdout`), because
+            what everybody else prints is taken over and put above the view.
         name: The pipeline's name.
     """
 
@@ -49,17 +52,19 @@ class LiveView(Display):
         self._lock = threading.Lock()
         self._started = time.monotonic()
         self._ended = False
+        self._relay = PrintRelay(console)
         self._live = Live(
             console=console,
             get_renderable=self._render,
             refresh_per_second=_REFRESHES_PER_SECOND,
-            # What steps print belongs to Dagster's captured logs, which take it from there.
+            # Dagster captures what steps print below Python's streams, and so does the relay.
             redirect_stdout=False,
             redirect_stderr=False,
         )
 
     def __enter__(self) -> Self:
         self._started = time.monotonic()
+        self._relay.__enter__()
         self._live.start(refresh=True)
         return self
 
@@ -69,6 +74,7 @@ class LiveView(Display):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        self._relay.__exit__(kind, error, traceback)
         self._ended = True
         self._live.stop()
 
@@ -89,7 +95,7 @@ class LiveView(Display):
         heading = Text(f"{self._name}  {pipeline_id}", "bold", no_wrap=True, overflow="ellipsis")
         return Group(
             heading,
-            node_lines(visible(nodes, room - 1), now),
+            *node_lines(visible(nodes, room - 1), now),
             bar_line(counts, now - self._started),
         )
 
@@ -116,40 +122,44 @@ def visible(nodes: Sequence[NodeProgress], room: int) -> list[NodeProgress]:
     return sorted(chosen.values(), key=lambda node: node.changed)
 
 
-def node_lines(nodes: Iterable[NodeProgress], now: float) -> Table:
+def node_lines(nodes: Sequence[NodeProgress], now: float) -> list[Text]:
     """Returns a line for each node: status, name, attempt, elapsed, and its error's first line."""
-    lines = Table.grid(padding=(0, 2, 0, 0), expand=False)
-    lines.add_column(no_wrap=True)
-    lines.add_column(no_wrap=True, overflow="ellipsis", max_width=48)
-    lines.add_column(no_wrap=True)
-    lines.add_column(no_wrap=True, justify="right")
-    lines.add_column(no_wrap=True, overflow="ellipsis")
+    width = min(max((len(node.name) for node in nodes), default=0), _NAME_WIDTH)
+    lines: list[Text] = []
     for node in nodes:
         style = STYLES[node.status]
-        lines.add_row(
-            Text(f"{_MARKS[node.status]} {node.status}", style),
-            Text(node.name, "dim" if node.status == "pending" else ""),
-            f"attempt {node.attempt}" if node.attempt else "",
-            seconds(node.seconds(now)) if node.attempt else "",
-            Text("" if node.error is None else error_line(node.error), style),
-        )
+        line = Text(no_wrap=True, overflow="ellipsis")
+        line.append(f"{_MARKS[node.status]} {node.status:<9}", style)
+        line.append(f"  {_cut(node.name, width):<{width}}", "dim" if not node.attempt else "")
+        if node.attempt:
+            line.append(f"  attempt {node.attempt:<2} {seconds(node.seconds(now)):>10}")
+        if node.error is not None:
+            line.append(f"  {error_line(node.error)}", style)
+        lines.append(line)
     return lines
 
 
-def bar_line(counts: dict[str, int], elapsed: float) -> Table:
+def bar_line(counts: Mapping[str, int], elapsed: float) -> Table:
     """Returns the progress bar with the number of nodes in each status and the time so far."""
+    if not counts:
+        return _line(0, 1, f"starting  {seconds(elapsed)}")
     total = sum(counts.values())
     done = sum(count for status, count in counts.items() if status in ENDED)
     told = {status: count for status, count in counts.items() if status != "pending"}
-    line = Table.grid(padding=(0, 2, 0, 0), expand=False)
+    return _line(done, total, f"{done}/{total}  {seconds(elapsed)}  {counted(told)}")
+
+
+def _line(done: int, total: int, text: str) -> Table:
+    line = Table.grid(padding=(0, 2, 0, 0))
     line.add_column(width=_BAR_WIDTH)
     line.add_column(no_wrap=True, overflow="ellipsis")
-    line.add_row(
-        ProgressBar(total=max(total, 1), completed=done, width=_BAR_WIDTH),
-        f"{done}/{total}  {seconds(elapsed)}  {counted(told)}",
-    )
+    line.add_row(ProgressBar(total=total, completed=done, width=_BAR_WIDTH), text)
     return line
 
 
 def _first(nodes: Sequence[NodeProgress], count: int) -> Sequence[NodeProgress]:
     return nodes[: max(count, 1)]
+
+
+def _cut(name: str, width: int) -> str:
+    return name if len(name) <= width else f"{name[: width - 1]}…"

@@ -9,7 +9,8 @@ import click
 
 from aether_dagster.errors import SettingsError
 
-PATTERN = "*.aether.yaml"
+SUFFIX = ".aether.yaml"
+PATTERN = f"*{SUFFIX}"
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
@@ -82,10 +83,14 @@ def _existing(file: Path) -> Path:
     if file.exists():
         return file
     folder = file.parent
-    names = [path.name for path in folder.glob(PATTERN)] if folder.is_dir() else []
-    near = difflib.get_close_matches(file.name, names, n=1)
-    hint = f"; did you mean {folder / near[0]}?" if near else "."
+    stems = [_stem(path) for path in folder.glob(PATTERN)] if folder.is_dir() else []
+    near = difflib.get_close_matches(_stem(file), stems, n=1)
+    hint = f"; did you mean {folder / (near[0] + SUFFIX)}?" if near else "."
     raise SettingsError(f"There is no file {file}{hint}")
+
+
+def _stem(file: Path) -> str:
+    return file.name.removesuffix(SUFFIX)
 
 
 def _variables(

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from aether_dagster.script import Document
 
 
-@click.command
+@click.command(short_help="Print what would run, in which order, or the graph.")
 @click.argument("pipeline", required=False, type=click.Path(path_type=Path))
 @variables_option()
 @select_option()

@@ -9,8 +9,6 @@ from typing import Any
 from aether_dagster.manager import Change
 from aether_dagster.state import Replica
 
-# Statuses in the order in which a reader wants their counts.
-STATUSES = ("succeeded", "failed", "executing", "retrying", "pending")
 ENDED = frozenset({"succeeded", "failed"})
 _SHOWN = frozenset({"status", "retry_count", "error"})
 
@@ -84,8 +82,7 @@ class Progress:
 
     def counts(self) -> dict[str, int]:
         """Returns how many nodes have each status that occurs."""
-        found = Counter(node.status for node in self.nodes.values())
-        return {status: found[status] for status in STATUSES if found[status]}
+        return Counter(node.status for node in self.nodes.values())
 
     def _update(self, name: str, replica: Replica) -> NodeProgress | None:
         before, record = self.nodes[name], replica.node(name)

@@ -6,19 +6,19 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 import click
 
 from aether_dagster.cli.pipelines import chosen_pipeline, select_option, variables_option
 from aether_dagster.cli.plan import selected_steps, text_lines
 from aether_dagster.cli.status import ExitStatus
+from aether_dagster.errors import SnapshotError
 
 if TYPE_CHECKING:
     from aether_dagster.cli.display import Display
     from aether_dagster.cli.output import OutputConsole
     from aether_dagster.orchestration.launch import RunOutcome
-    from aether_dagster.orchestration.settings import AetherSettings
     from aether_dagster.script import Document
 
 _STATUS = {
@@ -41,13 +41,16 @@ _STATUS = {
 )
 @click.option(
     "--state-history",
+    envvar="AETHERSCRIPT_STATE_HISTORY",
+    show_envvar=True,
     metavar="DIR|URL",
-    help="Write the state history there, a folder for each execution. "
-    "[env: AETHERSCRIPT_STATE_HISTORY]",
+    help="Write the state history there, a folder for each execution.",
 )
 @click.option(
     "--state-history-required",
     is_flag=True,
+    envvar="AETHERSCRIPT_STATE_HISTORY_REQUIRED",
+    show_envvar=True,
     help="End the run, with exit status 3, if the state history cannot be written.",
 )
 @click.option("--dry-run", is_flag=True, help="Check the document and print what would run.")
@@ -79,6 +82,11 @@ def run(
     """
     from aether_dagster.project import load_pipeline
 
+    if state_history_required and not state_history:
+        raise click.UsageError(
+            "--state-history-required says that the history must be written; say where, with "
+            "--state-history."
+        )
     path = chosen_pipeline(pipeline)
     document = load_pipeline(path, variables=variables)
     steps = selected_steps(document, selection)
@@ -86,31 +94,64 @@ def run(
         click.echo("\n".join(text_lines(document, steps)))
         return ExitStatus.SUCCEEDED
 
-    # Nothing of Dagster is imported before the document is known to be right.
     from aether_dagster.cli.output import console, own_stdout
 
-    stdout = own_stdout(exclusive=as_json)
-    face = _display(console(stdout), document, as_json=as_json, quiet=quiet)
-    with face:
+    stdout = console(own_stdout(exclusive=as_json))
+    face = _display(stdout, document, as_json=as_json, quiet=quiet)
+    try:
+        outcome = _execute(
+            face,
+            stdout.file,
+            path,
+            variables,
+            select=None if selection is None else steps,
+            workers=workers,
+            history=state_history,
+            history_required=state_history_required,
+        )
+    except SnapshotError as error:
+        if not state_history_required:
+            raise
+        click.echo(f"Error: {error}", err=True)
+        return ExitStatus.HISTORY_NOT_WRITTEN
+    if not (as_json or quiet):
+        _summarize(stdout, document, outcome)
+    elif outcome.status != "succeeded" or outcome.history_error is not None:
+        _summarize(console(sys.stderr), document, outcome)
+    if state_history_required and outcome.history_error is not None:
+        return ExitStatus.HISTORY_NOT_WRITTEN
+    return _STATUS[outcome.status]
+
+
+def _execute(
+    face: "Display",
+    terminal: IO[str],
+    pipeline: Path,
+    variables: Mapping[str, str],
+    *,
+    select: tuple[str, ...] | None,
+    workers: int,
+    history: str | None,
+    history_required: bool,
+) -> "RunOutcome":
+    from aether_dagster.cli.interrupt import SecondInterruptKills
+
+    with SecondInterruptKills(terminal), face:
+        # Dagster takes seconds; by now the command is known to be right, and something is shown.
         _calm_dagster()
         from aether_dagster.orchestration.launch import RunRequest, run_pipeline
+        from aether_dagster.orchestration.settings import AetherSettings
 
-        settings = _settings(state_history, required=state_history_required)
+        settings = AetherSettings().with_environment(os.environ)
+        settings = replace(settings, history=history or None, history_required=history_required)
         request = RunRequest(
-            pipeline=path,
+            pipeline=pipeline,
             variables=variables,
-            select=None if selection is None else steps,
+            select=select,
             workers=workers,
             settings=settings,
         )
-        outcome = run_pipeline(request, on_change=face.change)
-    if as_json or quiet:
-        _summarize(console(sys.stderr), document, outcome, only_failures=True)
-    else:
-        _summarize(console(stdout), document, outcome, only_failures=False)
-    if settings.history_required and outcome.history_error is not None:
-        return ExitStatus.HISTORY_NOT_WRITTEN
-    return _STATUS[outcome.status]
+        return run_pipeline(request, on_change=face.change)
 
 
 def _display(
@@ -129,33 +170,13 @@ def _display(
     return PlainLines(console.file, document.name)
 
 
-def _settings(history: str | None, *, required: bool) -> "AetherSettings":
-    from aether_dagster.orchestration.settings import AetherSettings
-
-    settings = AetherSettings().with_environment(os.environ)
-    settings = replace(
-        settings,
-        history=history or settings.history,
-        history_required=required or settings.history_required,
-    )
-    if settings.history_required and settings.history is None:
-        raise click.UsageError(
-            "--state-history-required says that the history must be written; say where, with "
-            "--state-history."
-        )
-    return settings.anchored(Path.cwd())
-
-
-def _summarize(
-    console: "OutputConsole", document: "Document", outcome: "RunOutcome", *, only_failures: bool
-) -> None:
+def _summarize(console: "OutputConsole", document: "Document", outcome: "RunOutcome") -> None:
     from aether_dagster.cli.summary import closing, failures
 
-    if only_failures and outcome.status == "succeeded" and outcome.history_error is None:
-        return
     details = failures(outcome.document)
-    if details:
-        console.write_text(details)
+    if details and console.is_terminal:
+        console.line()
+    console.write_text(details)
     console.write_text(
         closing(
             outcome.document,

@@ -7,7 +7,7 @@ import click
 FILE = "aetherscript-2.1.schema.json"
 
 
-@click.command
+@click.command(short_help="Print the JSON Schema of pipeline documents.")
 def schema() -> None:
     """Print the JSON Schema of pipeline documents, for editors and other tools."""
     click.echo(schema_text(), nl=False)

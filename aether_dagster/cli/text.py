@@ -5,6 +5,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+# In the order in which a reader wants their counts.
+STATUSES = ("succeeded", "failed", "executing", "retrying", "pending")
+
 # What is in an error's message may have come from anywhere, and must not drive the terminal.
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
@@ -38,8 +41,8 @@ def error_line(error: Mapping[str, Any]) -> str:
 
 
 def counted(counts: Mapping[str, int]) -> str:
-    """Returns `3 succeeded, 1 failed`."""
-    return ", ".join(f"{count} {status}" for status, count in counts.items() if count)
+    """Returns `3 succeeded, 1 failed`, always in the same order."""
+    return ", ".join(f"{counts[status]} {status}" for status in STATUSES if counts.get(status))
 
 
 def table(rows: Iterable[Sequence[str]]) -> list[str]:

@@ -23,7 +23,7 @@ _START_LIMIT = 120.0
 _STOP_LIMIT = 15.0
 
 
-@click.command
+@click.command(short_help="Open Dagster's web UI on pipelines and runs.")
 @click.argument("pipelines", nargs=-1, type=click.Path(path_type=Path), metavar="[PIPELINE]...")
 @click.option(
     "--port",

@@ -13,7 +13,7 @@ from aether_dagster.cli.status import ExitStatus
 from aether_dagster.errors import ScriptError
 
 
-@click.command
+@click.command(short_help="Report all that is wrong with pipeline documents.")
 @click.argument("pipelines", nargs=-1, type=click.Path(path_type=Path), metavar="[PIPELINE]...")
 @variables_option()
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object for all documents.")
