@@ -38,9 +38,9 @@ def greater(a: Register[T] | None, b: Register[T] | None) -> Register[T] | None:
     """Returns the register with the greater stamp: the join of two registers."""
     if a is None or b is None:
         return b if a is None else a
-    if a.stamp == b.stamp and a.value is not b.value:
-        return max(a, b, key=lambda register: text(register.value))
-    return a if a.stamp >= b.stamp else b
+    if a.stamp != b.stamp:
+        return a if a.stamp > b.stamp else b
+    return a if a.value is b.value else max(a, b, key=lambda register: text(register.value))
 
 
 def write_once(a: T | None, b: T | None) -> T | None:
@@ -185,12 +185,11 @@ def _node(node: NodeDelta, delta: Delta, clock: int) -> NodeLattice:
     if node.outcome is not None:
         stamp = outcome_stamp(node.outcome, delta.authority, clock, delta.id)
         reported = Register(stamp, node.outcome)
-        # An attempt has one input and one worker, whichever of its statuses reported them.
-        unranked = stamp._replace(rank=0)
-        if node.has_input:
-            given = Register(unranked, node.input_payload)
-        if node.worker is not None:
-            worker = Register(unranked, node.worker)
+        if node.has_input or node.worker is not None:
+            # An attempt has one input and one worker, whichever of its statuses reported them.
+            unranked = stamp._replace(rank=0)
+            given = Register(unranked, node.input_payload) if node.has_input else None
+            worker = None if node.worker is None else Register(unranked, node.worker)
     return NodeLattice(
         declared=None if node.node_id is None else (node.index or 0, node.node_id),
         outcome=reported,
