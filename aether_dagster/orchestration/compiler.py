@@ -15,6 +15,7 @@ from aether_dagster.orchestration.io_manager import IO_MANAGER_KEY, aether_io_ma
 from aether_dagster.orchestration.names import check_names, job_name, op_name
 from aether_dagster.orchestration.node import OUTPUT, NodeBody
 from aether_dagster.orchestration.pipeline import CompiledPipeline
+from aether_dagster.orchestration.sensors import aether_reconcile_sensor, watch_over
 from aether_dagster.orchestration.settings import AetherSettings
 from aether_dagster.orchestration.translator import (
     DagsterAetherTranslator,
@@ -135,7 +136,9 @@ def compile_documents(
             )
             definitions.append(part)
             resources.update(connector_resources(pipeline))
-    return dg.Definitions.merge(*definitions, dg.Definitions(resources=resources))
+    watch_over(settings)
+    shared = dg.Definitions(resources=resources, sensors=[aether_reconcile_sensor])
+    return dg.Definitions.merge(*definitions, shared)
 
 
 def _asset_specs(
