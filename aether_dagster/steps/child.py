@@ -18,7 +18,6 @@ from typing import Any
 from aether_dagster.errors import StepFailed
 from aether_dagster.steps.context import ArtifactAccess, StepContext
 from aether_dagster.steps.failure import as_step_failed
-from aether_dagster.steps.imports import put_first
 from aether_dagster.steps.wire import Answer, Done, Failed, Logged, Question, Ready, Request
 
 
@@ -30,7 +29,6 @@ def main(descriptor: int) -> None:
     parent = _Parent(Connection(descriptor))
     request = parent.receive_request()
     sys.path[:] = request.sys_path
-    put_first(Path(request.directory))
     for name, value in request.environ.items():
         if value is None:
             os.environ.pop(name, None)

@@ -15,6 +15,9 @@ from aether_dagster.steps.statements import Statement
 
 LOCK_SECONDS = 30.0
 
+_CHUNK_ROWS = 10_000
+_TABLE_METHODS = {"arrow": "to_arrow_table", "pandas": "df", "polars": "pl"}
+
 
 @dataclass(frozen=True)
 class Result:
@@ -22,22 +25,32 @@ class Result:
 
     Args:
         columns: Names of the columns; None for a statement which gives no rows.
-        rows: Its rows, if it gives any.
+        rows: Its rows, as many as were asked for.
         rowcount: How many rows it changed; None where that is not known.
-        relation: DuckDB's own result, which becomes a table without Python's rows in between.
+        table: Its rows as the table which was asked for, where the driver makes one itself.
     """
 
     columns: tuple[str, ...] | None = None
     rows: Sequence[Sequence[Any]] = ()
     rowcount: int | None = None
-    relation: Any = None
+    table: Any = None
 
 
 class Session(Protocol):
     """A transaction on a database."""
 
-    def execute(self, statement: Statement, parameters: Mapping[str, Any], limit: int) -> Result:
-        """Run one statement; of its rows, up to `limit` + 1 are fetched."""
+    def execute(
+        self, statement: Statement, parameters: Mapping[str, Any], form: str | None, limit: int
+    ) -> Result:
+        """Run one statement.
+
+        Args:
+            statement: The statement.
+            parameters: Values for its names, and maybe more.
+            form: `records`, or the library of the table which its rows shall become; None where
+                they are not wanted.
+            limit: Of `records`, one more than this is fetched at most.
+        """
         ...
 
 
@@ -111,15 +124,20 @@ class _SqlAlchemySession:
     def __init__(self, connection: sa.Connection):
         self._connection = connection
 
-    def execute(self, statement: Statement, parameters: Mapping[str, Any], limit: int) -> Result:
+    def execute(
+        self, statement: Statement, parameters: Mapping[str, Any], form: str | None, limit: int
+    ) -> Result:
         values = {name: parameters[name] for name in statement.names}
         found = self._connection.execute(sa.text(statement.sqlalchemy()), values)
         if not found.returns_rows:
             return Result(rowcount=found.rowcount if found.rowcount >= 0 else None)
-        rows = [tuple(row) for row in found.fetchmany(limit + 1)]
         columns = tuple(found.keys())
+        if form is None:
+            found.close()
+            return Result(columns)
+        rows = found.fetchmany(limit + 1) if form == "records" else found.fetchall()
         found.close()
-        return Result(columns, rows)
+        return Result(columns, [tuple(row) for row in rows])
 
 
 class _DuckDb:
@@ -166,22 +184,37 @@ class DuckDbSession:
     def __init__(self, cursor: Any):
         self.cursor = cursor
 
-    def execute(self, statement: Statement, parameters: Mapping[str, Any], limit: int) -> Result:
-        """Run one statement (of DuckDB's: its parser may see several)."""
-        del limit
+    def execute(
+        self, statement: Statement, parameters: Mapping[str, Any], form: str | None, limit: int
+    ) -> Result:
+        """Run one statement, which DuckDB's own parser may see as several; see `Session`."""
         result = Result()
-        for part in self.cursor.extract_statements(statement.duckdb()):
+        parts = self.cursor.extract_statements(statement.duckdb())
+        for number, part in enumerate(parts, 1):
             values = {name: parameters[name] for name in part.named_parameters & {*parameters}}
+            wanted = form if number == len(parts) else None
+            if wanted in _TABLE_METHODS and part.type.name == "SELECT":
+                # A relation is run by what is asked of it, and each time it is asked.
+                relation = self.cursor.sql(part, params=values or None)
+                return Result((), table=getattr(relation, _TABLE_METHODS[wanted])())
             self.cursor.execute(part, values or None)
-            kinds = {kind.name for kind in part.expected_result_type}
-            if "QUERY_RESULT" in kinds:
-                columns = tuple(column[0] for column in self.cursor.description)
-                result = Result(columns, relation=self.cursor)
-            elif "CHANGED_ROWS" in kinds:
-                result = Result(rowcount=self.cursor.fetchone()[0])
-            else:
-                result = Result()
+            result = self._result(part, wanted, limit)
         return result
+
+    def _result(self, part: Any, form: str | None, limit: int) -> Result:
+        columns = tuple(column[0] for column in self.cursor.description or ())
+        only_reads = {kind.name for kind in part.expected_result_type} == {"QUERY_RESULT"}
+        if not only_reads and columns in ((), ("Count",)):
+            row = self.cursor.fetchone() if columns else None
+            return Result(rowcount=row[0] if row else None)
+        if form is None:
+            # DuckDB runs a statement as far as its rows are read.
+            while self.cursor.fetchmany(_CHUNK_ROWS):
+                continue
+            return Result(columns)
+        many = form == "records"
+        rows = self.cursor.fetchmany(limit + 1) if many else self.cursor.fetchall()
+        return Result(columns, rows)
 
 
 def _connect(database: str, *, read_only: bool, config: dict[str, Any]) -> Any:

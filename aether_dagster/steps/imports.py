@@ -2,7 +2,6 @@
 
 import importlib
 import importlib.util
-import pkgutil
 import sys
 from collections.abc import Callable, Iterable
 from difflib import get_close_matches
@@ -86,6 +85,13 @@ def put_first(directory: Path) -> None:
             importlib.invalidate_caches()
 
 
+def path_of(directory: Path) -> list[str]:
+    """Give the import path for a process which runs code of one document alone."""
+    folder = directory.resolve()
+    others = {str(other) for other in _document_folders - {folder}}
+    return [str(folder), *(e for e in sys.path if e not in others and e != str(folder))]
+
+
 def _make_way(top: str, folder: Path) -> None:
     loaded = sys.modules.get(top)
     if loaded is None:
@@ -116,17 +122,21 @@ def _places(module: ModuleType) -> Iterable[str]:
 def _names_beside(name: str, directory: Path) -> list[str]:
     package, _, _ = name.rpartition(".")
     if not package:
-        return [module.name for module in pkgutil.iter_modules([str(directory)])]
+        return _modules_in([str(directory)])
     try:
         spec = importlib.util.find_spec(package)
     except (ImportError, ValueError):
         spec = None
     places = spec.submodule_search_locations if spec else None
     if places is None:
-        tops = pkgutil.iter_modules([str(directory)])
         rest = name.partition(".")[2]
-        return [f"{module.name}.{rest}" for module in tops]
-    return [f"{package}.{module.name}" for module in pkgutil.iter_modules(places)]
+        return [f"{top}.{rest}" for top in _modules_in([str(directory)])]
+    return [f"{package}.{module}" for module in _modules_in(places)]
+
+
+def _modules_in(places: Iterable[str]) -> list[str]:
+    entries = [entry for place in places for entry in Path(place).iterdir()]
+    return [entry.stem for entry in entries if entry.suffix == ".py" or entry.is_dir()]
 
 
 def _suggestion(name: str, known: Iterable[str]) -> str:

@@ -14,7 +14,7 @@ from typing import Any, cast
 import aether_dagster.errors
 from aether_dagster.errors import StepFailed, StepTimeout
 from aether_dagster.steps.context import StepContext
-from aether_dagster.steps.imports import put_first
+from aether_dagster.steps.imports import path_of, put_first
 from aether_dagster.steps.registry import StepType
 from aether_dagster.steps.supervised import Supervised
 from aether_dagster.steps.wire import Answer, Done, Failed, Logged, Question, Request
@@ -74,7 +74,7 @@ def _request(step_type: StepType, args: Mapping[str, Any], context: StepContext)
             "pipeline": context.pipeline,
         },
         directory=str(context.directory),
-        sys_path=list(sys.path),
+        sys_path=path_of(context.directory),
         environ={"PYTHONPATH": os.environ.get("PYTHONPATH")},
         log_level=context.logger.getEffectiveLevel(),
     )

@@ -70,11 +70,17 @@ def _check(reference: str, signature: inspect.Signature, keywords: Mapping[str, 
 
 
 def _run(coroutine: Coroutine[Any, Any, Any]) -> Any:
+    if _loop_runs():
+        return _in_thread(lambda: asyncio.run(coroutine))
+    return asyncio.run(coroutine)
+
+
+def _loop_runs() -> bool:
     try:
         asyncio.get_running_loop()
     except RuntimeError:
-        return asyncio.run(coroutine)
-    return _in_thread(lambda: asyncio.run(coroutine))
+        return False
+    return True
 
 
 def _in_thread(work: Callable[[], Any]) -> Any:

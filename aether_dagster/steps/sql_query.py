@@ -13,7 +13,6 @@ from aether_dagster.steps.rows import records
 from aether_dagster.steps.statements import split
 
 MOST_RECORDS = 100_000
-_UNBOUNDED = 2**62
 
 _READERS = {
     ".csv": "read_csv",
@@ -42,21 +41,23 @@ def query(args: Mapping[str, Any], context: StepContext) -> Any:
     with _database(args, context) as database:
         names = {name for batch in batches for name in batch}
         statements = split(text, names, strict=not database.is_duckdb)
-        as_records = args["format"] == "records"
-        limit = MOST_RECORDS if as_records else _UNBOUNDED
+        form = None if args["fetch"] == "none" else args["format"]
         changed = 0
         result = Result()
         with database.transaction() as session:
             _give_tables(session, args["tables"], context.directory)
-            for batch in batches:
-                for statement in statements:
-                    result = session.execute(statement, batch, limit)
+            for number, batch in enumerate(batches, 1):
+                for place, statement in enumerate(statements, 1):
+                    is_last = (number, place) == (len(batches), len(statements))
+                    result = session.execute(
+                        statement, batch, form if is_last else None, MOST_RECORDS
+                    )
                     changed += result.rowcount or 0
-            if args["fetch"] == "none":
+            if form is None:
                 return {"rowcount": changed}
-            value = _records(result) if as_records else _table(result, args["format"])
+            value = _records(result) if form == "records" else _table(result, form)
     if args["fetch"] == "one":
-        return (value[0] if value else None) if as_records else value[:1]
+        return (value[0] if value else None) if form == "records" else value[:1]
     return value
 
 
@@ -136,28 +137,22 @@ def _give_file(session: DuckDbSession, name: str, path: Path) -> None:
 
 
 def _records(result: Result) -> list[dict[str, Any]]:
-    if result.columns is None:
-        return []
-    rows = result.rows
-    if result.relation is not None:
-        rows = result.relation.fetchmany(MOST_RECORDS + 1)
-    if len(rows) > MOST_RECORDS:
+    if len(result.rows) > MOST_RECORDS:
         raise StepFailed(
             "TooManyRows",
             f"The query gives more than {MOST_RECORDS} rows; add a LIMIT, or ask for "
             "`format: arrow`, `pandas` or `polars`.",
             "",
         )
-    return records(result.columns, rows)
+    return records(result.columns or (), result.rows)
 
 
 def _table(result: Result, library: str) -> Any:
-    if result.relation is not None:
-        method = {"arrow": "to_arrow_table", "pandas": "df", "polars": "pl"}[library]
-        return getattr(result.relation, method)()
-    columns = list(result.columns or ())
+    if result.table is not None:
+        return result.table
     by_column: dict[str, list[Any]] = {
-        column: [row[number] for row in result.rows] for number, column in enumerate(columns)
+        column: [row[number] for row in result.rows]
+        for number, column in enumerate(result.columns or ())
     }
     if library == "arrow":
         return import_module("pyarrow").table(by_column)
