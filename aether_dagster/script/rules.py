@@ -21,6 +21,7 @@ CONNECTOR_TYPES = ("sql", "http")
 HOOK_EVENTS = ("onSuccess", "onFailure", "onComplete")
 
 _CONNECTOR_OF_STEP = {"sql/query": "sql", "http/request": "http"}
+_WRONG_CONNECTOR = {"sql": ("http",), "http": ("sql",)}
 
 
 def mapping_at(raw: Any, *path: str) -> Mapping[str, Any]:
@@ -224,7 +225,7 @@ def _check_connector_of_step(
             expected="one of " + ", ".join(connectors) if connectors else "a key of connectors:",
             suggestion=findings.nearest(name, connectors),
         )
-    elif mapping_at(connectors[name]).get("type") in set(CONNECTOR_TYPES) - {needed}:
+    elif mapping_at(connectors[name]).get("type") in _WRONG_CONNECTOR[needed]:
         findings.add(
             where,
             f"the connector {name!r} has the wrong type for {kind}",
