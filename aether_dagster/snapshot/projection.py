@@ -56,21 +56,23 @@ class Projection:
         if self._finalized:
             return []
         files: list[tuple[str, bytes]] = []
-        touched: set[str] = set()
+        touched: dict[str, None] = {}
         initialized = self._replica.initialized
         for delta in deltas:
             self._replica.apply(delta)
             for name in delta.nodes:
                 self._nodes.setdefault(name, _NodeFiles(name)).apply(delta)
-                touched.add(name)
+                touched[name] = None
         if not self._replica.initialized:
             return []
         if not initialized:
             files.append((INIT, render_state(self._replica.document())))
             self._forget_reused()
         report = self._replica.report
-        for name in self._replica.nodes():
-            if name in self._nodes and (name in touched or report is not None):
+        # One version touches few of many nodes; all are looked at in the end alone.
+        names = self._replica.nodes() if report is not None or not initialized else touched
+        for name in names:
+            if name in self._nodes and self._replica.declares(name):
                 files += self._nodes[name].due(self._replica)
         if report is not None:
             self._finalized = True

@@ -91,6 +91,10 @@ class Replica:
         """Returns the Node State of a declared node; raises KeyError for another."""
         return self._records[name]
 
+    def declares(self, name: str) -> bool:
+        """Tells whether a node's declaration is known here."""
+        return name in self._records
+
     def outcome(self, name: str) -> Outcome:
         """Returns how a node's newest attempt stands; pending, attempt 0, if it has none."""
         return self._nodes.get(name, _UNKNOWN).current()
