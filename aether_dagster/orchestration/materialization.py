@@ -39,7 +39,9 @@ def output_metadata(execution: Execution, step: str, value: Any) -> dict[str, An
 def _preview(payload: Any) -> dg.MetadataValue[Any]:
     text = json.dumps(payload, ensure_ascii=False)
     if len(text) <= _PREVIEW:
-        return dg.MetadataValue.json(payload)
+        # Dagster's JSON metadata takes no number and no flag.
+        scalar = isinstance(payload, bool | int | float)
+        return dg.MetadataValue.text(text) if scalar else dg.MetadataValue.json(payload)
     return dg.MetadataValue.text(f"{text[:_PREVIEW]}… ({len(text)} characters)")
 
 
