@@ -27,9 +27,7 @@ def connector_keys(document: Document, step: Step) -> frozenset[str]:
     if step.type in _NO_CONNECTORS:
         return frozenset()
     if step.type in _ONE_CONNECTOR:
-        named = step.args.get("connector")
-        # One which is named by a reference (`${WHERE}`) may be any of them.
-        names = names if isinstance(named, str) and "${" in named else names & {named}
+        names &= {step.args.get("connector")}
     return frozenset(connector_resource_key(document.name, name) for name in names)
 
 
