@@ -75,7 +75,7 @@ def test_variables_environment_and_plugins_are_given_on(tmp_path):
 
 
 def test_a_file_which_cannot_be_read_is_one_clear_error(tmp_path):
-    with pytest.raises(SettingsError, match="There is no file 'nowhere.aether.yaml'"):
+    with pytest.raises(SettingsError, match=r"There is no file 'nowhere\.aether\.yaml'"):
         read_document("nowhere.aether.yaml")
     with pytest.raises(SettingsError, match="cannot be read"):
         read_document("with\0zero.aether.yaml")

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from aether_dagster.script.builtins import STEP_ARGUMENTS
-from aether_dagster.script.model import FORMAT_VERSION, TYPE_NAME, Pipeline
+from aether_dagster.script.model import FORMAT_VERSION, TYPE_NAME, Part, Pipeline
 from aether_dagster.script.rules import CONNECTOR_TYPES
 
 SCHEMA_FILE = f"aetherscript-{FORMAT_VERSION}.schema.json"
@@ -46,8 +46,9 @@ def json_schema() -> dict[str, Any]:
         ref_template=_DEFINITIONS,
     )
     definitions = cast("dict[str, dict[str, Any]]", schema["$defs"])
-    for definition in definitions.values():
-        _describe(definition)
+    documented = _documented_members(Part)
+    for name, definition in definitions.items():
+        _describe(definition, documented[name])
         _allow_null_for_optional(definition)
         _close(definition)
     for name in ("Step", "Hook"):
@@ -84,16 +85,28 @@ def _arguments(model: type[BaseModel], definition: Mapping[str, Any]) -> dict[st
     return reference if _needs(definition) else {"anyOf": [reference, {"type": "null"}]}
 
 
-def _describe(definition: dict[str, Any]) -> None:
+def _describe(definition: dict[str, Any], members: Mapping[str, str]) -> None:
     """Editors show descriptions: the docstring's first sentence, and one for each member."""
     text = definition.get("description", "")
     definition["description"] = " ".join(text.split("\n\n")[0].split())
-    section = _SECTION.search(text + "\n\n")
-    members = dict(_MEMBER.findall(section[1])) if section else {}
     for key, value in definition.get("properties", {}).items():
         name = _SNAKE.sub("_", key).lower()
         if name in members:
-            value["description"] = " ".join(members[name].split())
+            value["description"] = members[name]
+
+
+def _documented_members(model: type[Part]) -> dict[str, dict[str, str]]:
+    """What docstrings say about members, by model and name; a model has its parents' too."""
+    found = {
+        name: " ".join(text.split())
+        for part in reversed(model.__mro__)
+        if issubclass(part, Part) and (section := _SECTION.search(f"{part.__doc__}\n\n"))
+        for name, text in _MEMBER.findall(section[1])
+    }
+    documented = {model.__name__: found}
+    for child in model.__subclasses__():
+        documented.update(_documented_members(child))
+    return documented
 
 
 def _close(definition: dict[str, Any]) -> None:

