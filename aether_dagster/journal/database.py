@@ -37,6 +37,7 @@ class Database(ABC):
         self._idle: list[Any] = []
         self._open: set[Any] = set()
         self._borrowers: list[int] = []
+        self._forking = False
         self._mailboxes: list[Mailbox] = []
         self.closed = False
         _forks.databases.add(self)
@@ -163,6 +164,7 @@ class Database(ABC):
     def _borrow(self) -> tuple[Any, bool]:
         self._check()
         with self._guard:
+            self._guard.wait_for(lambda: not self._forking)
             self._borrowers.append(threading.get_ident())
             if self._idle:
                 return self._idle.pop(), False
@@ -212,18 +214,22 @@ class Database(ABC):
     def before_fork(self) -> None:
         """Waits until no thread is inside a transaction, and lets none begin one."""
         self._guard.acquire()
-        me = threading.get_ident()
-        if me not in self._borrowers:
+        self._forking = True
+        # This thread may be inside one itself: a signal handler forks anywhere.
+        if threading.get_ident() not in self._borrowers:
             self._guard.wait_for(lambda: not self._borrowers, _FORK_PATIENCE)
 
     def after_fork_in_parent(self) -> None:
         """Lets transactions begin again."""
+        self._forking = False
+        self._guard.notify_all()
         self._guard.release()
 
     def after_fork_in_child(self) -> None:
         """Begins anew, with nothing of the parent's."""
         self._pid = os.getpid()
         self._guard = threading.Condition()
+        self._forking = False
         _inherited.extend(self._open)
         for connection in self._open:
             self._leave_inherited(connection)

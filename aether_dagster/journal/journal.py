@@ -326,14 +326,15 @@ class Journal:
             name: Which lease; an execution's own, if not given.
         """
         with self._database.writing() as session:
-            execution = commit.existing(session, pipeline_id)
+            # Locked before the clock is read, so that who comes second reads it second.
+            execution = commit.lock(session, pipeline_id).execution
             now = self._database.now(session)
             return leases.take(session, execution, name, holder, now=now, seconds=seconds)
 
     def renew(self, pipeline_id: str, holder: str, seconds: float, *, name: str = _LEASE) -> bool:
         """Prolongs a lease from now; False where `holder` has lost it."""
         with self._database.writing() as session:
-            execution = commit.existing(session, pipeline_id)
+            execution = commit.lock(session, pipeline_id).execution
             now = self._database.now(session)
             return leases.renew(session, execution, name, holder, now=now, seconds=seconds)
 

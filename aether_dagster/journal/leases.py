@@ -5,6 +5,9 @@ from sqlalchemy import and_, bindparam, delete, or_, select, update
 from aether_dagster.journal.schema import leases
 from aether_dagster.journal.statement import Session, Statement
 
+# A server's clock may be set back a little; that frees no lease.
+_SLACK = 60.0
+
 _l = leases.c
 _MINE = and_(_l.execution == bindparam("execution"), _l.name == bindparam("name"))
 _TAKE = Statement(
@@ -26,8 +29,8 @@ _TAKE = Statement(
         where=or_(
             leases.c.holder == statement.excluded.holder,
             leases.c.expires <= bindparam("now"),
-            # More than it was given for: the clock began anew, as after a restart of the machine.
-            leases.c.expires > bindparam("now") + leases.c.seconds,
+            # Far more than it was given for: the clock began anew, when the machine did.
+            leases.c.expires > bindparam("now") + leases.c.seconds + _SLACK,
         ),
     )
 )
@@ -87,4 +90,4 @@ def read(session: Session, execution: int, name: str, now: float) -> tuple[str, 
         return None
     holder, expires, seconds = row
     left = expires - now
-    return (holder, left if left <= seconds else 0.0)
+    return (holder, left if left <= seconds + _SLACK else 0.0)

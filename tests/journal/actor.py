@@ -14,7 +14,9 @@ from tests.journal.builders import PLUGIN, artifact
 
 # A server which has imported the journal forks them, so that each is there within milliseconds.
 FORKSERVER = multiprocessing.get_context("forkserver")
-FORKSERVER.set_forkserver_preload(["tests.journal.actor", "sqlalchemy.dialects.postgresql.psycopg"])
+FORKSERVER.set_forkserver_preload(
+    ["pytest", "tests.journal.actor", "aether_dagster.journal.postgres"]
+)
 
 
 class Actor:
@@ -63,7 +65,7 @@ def _act(connection: Connection, url: str) -> None:
                 return
             try:
                 connection.send(getattr(part, name)(*arguments))
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - the test is told
                 connection.send(AssertionError(f"{name}: {error!r}"))
 
 
@@ -96,7 +98,7 @@ class _Part:
     def recall(self, key: str) -> Any:
         return self._transaction.private.get(key)
 
-    def commit(self) -> int | None | list[str]:
+    def commit(self) -> int | list[str] | None:
         """The version, or the keys of the conflict."""
         try:
             self._transaction.__exit__(None, None, None)

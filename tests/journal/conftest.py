@@ -1,21 +1,42 @@
 """A journal on either engine; every test which takes `journal_url` runs on both."""
 
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from aether_dagster.journal import Journal
 from tests.journal.builders import initialization, reserve
+from tests.postgres import PostgresServer
 
 ENGINES = ["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)]
+
+
+_schemas = count(1)
+
+
+@pytest.fixture(scope="session")
+def postgres_database(postgres_server: PostgresServer) -> PostgresServer:
+    postgres_server.command("CREATE DATABASE journals")
+    return postgres_server
+
+
+@pytest.fixture
+def postgres_schema(postgres_database: PostgresServer) -> str:
+    """The URL of an empty schema, which is there ten times sooner than a database."""
+    schema = f"journal_{next(_schemas)}"
+    with psycopg.connect(postgres_database.conninfo("journals"), autocommit=True) as connection:
+        connection.execute(f"CREATE SCHEMA {schema}".encode())
+    return postgres_database.url("journals") + f"&options=-csearch_path%3D{schema}"
 
 
 @pytest.fixture(params=ENGINES)
 def journal_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path}/state.db"
-    return str(request.getfixturevalue("postgres_url"))
+    return str(request.getfixturevalue("postgres_schema"))
 
 
 @pytest.fixture
