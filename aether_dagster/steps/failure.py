@@ -1,5 +1,6 @@
 """What went wrong in a step's code, told without the framework around it (spec 1.3, errors)."""
 
+import os
 import traceback
 from asyncio import CancelledError
 from collections.abc import Generator
@@ -9,8 +10,8 @@ from types import TracebackType
 
 from aether_dagster.errors import StepError, StepFailed
 
-_OWN_CODE = str(Path(__file__).parent)
-_MACHINERY = ("<frozen importlib", "importlib/", "asyncio/", "concurrent/futures/", "threading.py")
+_OWN_CODE = str(Path(__file__).parent) + os.sep
+_STANDARD_LIBRARY = str(Path(traceback.__file__).parent) + os.sep
 
 
 @contextmanager
@@ -47,8 +48,13 @@ def user_traceback(error: BaseException) -> str:
 
 def _from_user(found: TracebackType | None) -> TracebackType | None:
     while found is not None:
-        file = found.tb_frame.f_code.co_filename
-        if not file.startswith(_OWN_CODE) and not any(part in file for part in _MACHINERY):
+        if not _is_machinery(found.tb_frame.f_code.co_filename):
             break
         found = found.tb_next
     return found
+
+
+def _is_machinery(file: str) -> bool:
+    # What stands before the step's first frame: ours, importlib's, asyncio's.
+    in_library = file.startswith(_STANDARD_LIBRARY) and "site-packages" not in file
+    return in_library or file.startswith((_OWN_CODE, "<frozen "))

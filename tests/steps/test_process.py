@@ -123,7 +123,7 @@ def test_bytes_which_are_no_text_are_replaced(context: StepContext):
     assert shell(context, r"printf 'a\377b'", output="text") == "a\ufffdb"
 
 
-@pytest.mark.parametrize("command", ["sleep 600", "yes"])
+@pytest.mark.parametrize("command", ["sleep 600", "yes & yes & yes & yes >&2"])
 def test_a_command_ends_at_its_timeout(
     started: Started, context: StepContext, command: str, monkeypatch: pytest.MonkeyPatch
 ):
