@@ -368,7 +368,8 @@ def _parse(url: str) -> URL:
         url = URL.create("sqlite", database=url).render_as_string()
     try:
         parsed = make_url(url)
-    except ArgumentError:
+    except (ArgumentError, ValueError):
+        # Its message could hold a part of the password.
         raise JournalError("The journal's URL cannot be read; is it sqlite:///path?") from None
     if parsed.get_backend_name() == "sqlite":
         if parsed.database in (None, "", ":memory:"):

@@ -16,7 +16,9 @@ _SET = Statement(
 )
 _EXISTS = {
     "sqlite": "SELECT 1 FROM sqlite_master WHERE name = 'aether_journal'",
-    "postgresql": "SELECT 1 WHERE to_regclass('aether_journal') IS NOT NULL",
+    # Not to_regclass: its answer may be from before the lock.
+    "postgresql": "SELECT 1 FROM pg_tables"
+    " WHERE tablename = 'aether_journal' AND schemaname = ANY(current_schemas(false))",
 }
 _ONE_AT_A_TIME = "SELECT pg_advisory_xact_lock(hashtext('aether_journal'))"
 

@@ -85,7 +85,6 @@ class SqliteDatabase(Database):
     def __init__(self, path: Path, read_only: bool):
         super().__init__(f"sqlite:///{path}", read_only)
         self._path = path
-        self._bell = Bell(path.with_name(path.name + "-wake"))
         self._lock: FileLock | None = None
         self._immutable: set[sqlite3.Connection] = set()
         try:
@@ -96,6 +95,7 @@ class SqliteDatabase(Database):
                 raise JournalError(f"There is no journal at {path} which could be read.")
         except OSError as error:
             raise JournalError(f"The journal {self.label} cannot be opened: {error}") from error
+        self._bell = Bell(path.with_name(path.name + "-wake"))
 
     @contextmanager
     def writing(self) -> Generator[Session]:
@@ -116,7 +116,8 @@ class SqliteDatabase(Database):
         """Makes the file smaller by the pages which are free."""
         if self._lock is not None:
             with self._lock, self._lent() as connection:
-                connection.execute("PRAGMA incremental_vacuum").fetchall()
+                # `execute` would free one page only: this pragma works a page a step.
+                connection.executescript("PRAGMA incremental_vacuum")
                 connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
     def now(self, session: Session) -> float:  # noqa: ARG002 - a server has its own clock

@@ -1,0 +1,110 @@
+import logging
+import traceback
+
+import psycopg
+import pytest
+
+from aether_dagster.errors import JournalError
+from aether_dagster.journal import Journal
+from tests.journal.builders import artifact, initialization, reserve
+from tests.postgres import PostgresServer
+
+pytestmark = pytest.mark.postgres
+
+SECRET = "hunter2-Straße"
+ENCODED = "hunter2-Stra%C3%9Fe"
+
+
+def everything_about(error: BaseException) -> str:
+    return repr(error) + "".join(traceback.format_exception(error))
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        f"postgresql+psycopg://me:{ENCODED}@127.0.0.1:1/db",
+        f"postgresql+psycopg://me@127.0.0.1:1/db?password={ENCODED}",
+        f"postgresql://me:{ENCODED}@127.0.0.1:1/db?connect_timeout=1",
+        f"postgresql+psycopg://me:{ENCODED}@127.0.0.1:{ENCODED}/db",
+        f"mysql://me:{ENCODED}@127.0.0.1/db",
+        f"://me:{ENCODED}@",
+    ],
+)
+def test_a_password_is_never_said(url: str, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    with pytest.raises(JournalError) as caught:
+        Journal.open(url)
+    said = everything_about(caught.value) + caplog.text
+    assert SECRET not in said
+    assert ENCODED not in said
+
+
+def test_an_open_journal_hides_its_password(
+    postgres_server: PostgresServer, postgres_schema: str
+) -> None:
+    url = postgres_schema.replace("postgres@/", f"postgres:{ENCODED}@/")
+    with Journal.open(url) as journal:
+        assert SECRET not in repr(journal) + journal.label
+        assert "***" in repr(journal)
+        with Journal.open(journal.url) as again:
+            assert again.executions() == []
+
+
+@pytest.mark.parametrize("scheme", ["postgresql", "postgresql+psycopg", "postgresql+psycopg2"])
+def test_any_name_of_the_driver_will_do(postgres_schema: str, scheme: str) -> None:
+    url = postgres_schema.replace("postgresql+psycopg", scheme)
+    with Journal.open(url) as journal:
+        assert reserve(journal).created
+
+
+def test_a_session_which_the_server_ended_is_replaced(
+    postgres_database: PostgresServer, postgres_schema: str
+) -> None:
+    with Journal.open(postgres_schema) as journal:
+        execution = reserve(journal).pipeline_id
+        journal.append(execution, [initialization(execution, "load")])
+        cursor = journal.tail(timeout=0).cursor
+        with psycopg.connect(postgres_database.conninfo("journals"), autocommit=True) as admin:
+            admin.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE datname = 'journals' AND pid <> pg_backend_pid()"
+            )
+        assert journal.append(execution, [artifact("a", "x", "1")]) == 2
+        assert [v.number for v in journal.tail(cursor, timeout=5).versions] == [2]
+        assert journal.append(execution, [artifact("b", "x", "1")]) == 3
+
+
+def test_executions_do_not_wait_for_each_other(postgres_schema: str) -> None:
+    with Journal.open(postgres_schema) as journal, Journal.open(postgres_schema) as other:
+        a, b = reserve(journal).pipeline_id, reserve(journal).pipeline_id
+        with journal._database.writing() as session:
+            session.sql(
+                "SELECT 1 FROM aether_executions WHERE run_id = %(run)s FOR UPDATE",
+                run=other.record(a).run_id,
+            )
+            assert other.append(b, [artifact("a", "x", "1")]) == 1
+
+
+def test_the_journal_lives_beside_the_tables_of_others(
+    postgres_database: PostgresServer, postgres_schema: str
+) -> None:
+    schema = postgres_schema.rpartition("%3D")[2]
+    with psycopg.connect(postgres_database.conninfo("journals"), autocommit=True) as admin:
+        admin.execute(f"CREATE TABLE {schema}.runs (id int)".encode())
+        Journal.open(postgres_schema).close()
+        tables = admin.execute(
+            "SELECT table_name FROM information_schema.tables WHERE table_schema = %s", [schema]
+        ).fetchall()
+    assert all(name == "runs" or name.startswith("aether_") for (name,) in tables)
+    assert len(tables) > 5
+
+
+def test_a_read_only_journal_writes_nothing(postgres_schema: str) -> None:
+    with Journal.open(postgres_schema) as journal:
+        execution = reserve(journal).pipeline_id
+        with Journal.open(postgres_schema, read_only=True) as reader:
+            cursor = reader.cursor()
+            with pytest.raises(JournalError, match="opened for reading only"):
+                reader.append(execution, [artifact("a", "x", "1")])
+            journal.append(execution, [artifact("a", "x", "1")])
+            assert len(reader.tail(cursor, timeout=5).versions) == 1
