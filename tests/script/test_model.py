@@ -60,3 +60,13 @@ def test_yaml_leaves_out_defaults_and_is_safe_from_yaml_1_1():
     assert "retries" not in text
     message = parse_document(text).step("a").args["message"]
     assert message == ["on", "1e3", "0o7", "no", 5.0]
+
+
+def test_yaml_repeats_what_python_shares():
+    shared = {"rows": [1]}
+    text = Pipeline(
+        name="x",
+        steps=[Step(id=name, type="core/echo", args={"message": shared}) for name in "ab"],
+    ).to_yaml()
+    assert "&" not in text
+    assert parse_document(text).step("b").args == {"message": shared}
