@@ -13,7 +13,7 @@ ERROR = {"type": "ValueError", "message": "no", "attempt": 1, "traceback": "…"
 
 @pytest.mark.parametrize("law", LAWS, ids=lambda law: law.__name__)
 def test_law(law: Callable[[Scenario], None]) -> None:
-    @settings(max_examples=150, deadline=None)
+    @settings(max_examples=100, deadline=None)
     @given(scenarios())
     def holds(scenario: Scenario) -> None:
         law(scenario)
