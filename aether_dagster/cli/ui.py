@@ -42,8 +42,9 @@ def ui(pipelines: tuple[Path, ...], port: int | None) -> None:
     documents = [str(path.absolute()) for path in chosen_pipelines(pipelines)]
     port = _free_port(port)
     server = _start(documents, port)
-    # As a supervisor would end it: the same as Ctrl-C.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # A supervisor or a closed terminal ends it as Ctrl-C does.
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)
     try:
         url = f"http://{HOST}:{port}"
         _wait_until_up(server, url)
@@ -63,7 +64,7 @@ def _start(documents: Sequence[str], port: int) -> subprocess.Popen[bytes]:
         *(sys.executable, "-m", "dagster_webserver"),
         *("--host", HOST, "--port", str(port)),
         *("--module-name", "aether_dagster.orchestration.code_location"),
-        *("--dagster-log-level", "warning", "--uvicorn-log-level", "warning"),
+        *("--dagster-log-level", "warning", "--code-server-log-level", "warning"),
     ]
     environment = _environment(os.environ) | {PIPELINES_VARIABLE: os.pathsep.join(documents)}
     # A session of its own: it is told to end once, by us, not also by the terminal.

@@ -75,4 +75,5 @@ class Execution:
         return self._outcome(step, Outcome(0, "pending", error=error))
 
     def _outcome(self, step: str, outcome: Outcome) -> Change:
-        return self.commit(nodes={step: NodeDelta(outcome=outcome)})
+        settled = outcome.attempt if outcome.status in ("succeeded", "failed", "retrying") else 0
+        return self.commit(nodes={step: NodeDelta(outcome=outcome, settled=settled)})
