@@ -185,9 +185,6 @@ def _explain(error: yaml.YAMLError, text: str, file: str) -> Problem:
 class _Dumper(yaml.CSafeDumper):
     """Also quotes the strings which only YAML 1.2 takes for numbers, such as 0o7 and 1e3."""
 
-    def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002  (the dumper's signature)
-        return True
-
 
 for _pattern in (INTEGER, FLOAT):
     _Dumper.add_implicit_resolver(  # pyright: ignore[reportUnknownMemberType]
