@@ -48,19 +48,10 @@ def chosen_pipeline(given: Path | None) -> Path:
     Raises:
         SettingsError: There is no such file, or not exactly one document in the folder.
     """
-    folder = Path() if given is None else given
-    if not folder.is_dir():
-        return _existing(folder)
-    candidates = sorted(folder.glob(PATTERN))
-    if len(candidates) == 1:
-        return candidates[0]
-    where = f"the folder {str(folder.absolute())!r}"
-    if not candidates:
-        raise SettingsError(
-            f"There is no {PATTERN} in {where}; name the pipeline, or make one with "
-            "`aetherscript init`."
-        )
-    raise SettingsError(f"Name the pipeline: {where} holds {', '.join(map(str, candidates))}.")
+    from aether_dagster.project import find_pipeline
+
+    place = Path() if given is None else given
+    return find_pipeline(place) if place.is_dir() else _existing(place)
 
 
 def chosen_pipelines(given: Sequence[Path]) -> list[Path]:
@@ -74,7 +65,7 @@ def chosen_pipelines(given: Sequence[Path]) -> list[Path]:
     """
     chosen: list[Path] = []
     for place in given or [Path()]:
-        found = sorted(place.glob(PATTERN)) if place.is_dir() else [_existing(place)]
+        found = sorted(place.glob(PATTERN)) if place.is_dir() else []
         chosen.extend(found or [chosen_pipeline(place)])
     return chosen
 

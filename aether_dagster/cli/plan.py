@@ -32,9 +32,9 @@ def plan(
 
     In a graph, a dashed edge is an order without data.
     """
-    from aether_dagster.project import load_pipeline
+    from aether_dagster.project import read_document
 
-    document = load_pipeline(chosen_pipeline(pipeline), variables=variables)
+    document = read_document(chosen_pipeline(pipeline), variables=variables)
     write: Callable[[Document, Sequence[str]], list[str]] = _FORMATS[style]
     click.echo("\n".join(write(document, selected_steps(document, selection))))
 

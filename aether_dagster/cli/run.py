@@ -80,7 +80,7 @@ def run(
 
     Ctrl-C cancels: running steps are ended and the state is completed. A second one kills at once.
     """
-    from aether_dagster.project import load_pipeline
+    from aether_dagster.project import read_document
 
     if state_history_required and not state_history:
         raise click.UsageError(
@@ -88,7 +88,7 @@ def run(
             "--state-history."
         )
     path = chosen_pipeline(pipeline)
-    document = load_pipeline(path, variables=variables)
+    document = read_document(path, variables=variables, environ=os.environ)
     steps = selected_steps(document, selection)
     if dry_run:
         click.echo("\n".join(text_lines(document, steps)))

@@ -35,10 +35,10 @@ def validate(pipelines: tuple[Path, ...], variables: Mapping[str, str], as_json:
 
 
 def _report(path: Path, variables: Mapping[str, str]) -> dict[str, Any]:
-    from aether_dagster.project import load_pipeline
+    from aether_dagster.project import read_document
 
     try:
-        document = load_pipeline(path, variables=variables)
+        document = read_document(path, variables=variables)
     except ScriptError as error:
         return {"file": str(path), "valid": False, "problems": error.problems}
     return {

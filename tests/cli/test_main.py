@@ -112,7 +112,7 @@ def test_the_pipeline_may_be_left_out_where_there_is_one(
 ) -> None:
     none = aetherscript("plan")
     assert none.returncode == 2
-    assert "There is no *.aether.yaml" in none.stderr
+    assert "This folder holds no pipeline" in none.stderr
 
     write(folder, "diamond.aether.yaml", DIAMOND)
     assert aetherscript("plan").stdout.startswith("diamond 1.2.3, 4 steps")
@@ -121,6 +121,19 @@ def test_the_pipeline_may_be_left_out_where_there_is_one(
     two = aetherscript("plan")
     assert two.returncode == 2
     assert "diamond.aether.yaml, other.aether.yaml" in two.stderr
+
+
+def test_a_missing_environment_variable_is_told_before_anything_runs(
+    aetherscript: Command, folder: Path
+) -> None:
+    write(folder, "diamond.aether.yaml", DIAMOND.replace("GREETING: hello", 'GREETING: "${WHO}"'))
+    missing = aetherscript("run", "--dry-run")
+    assert missing.returncode == 2
+    assert missing.stderr.startswith("diamond.aether.yaml:3:")
+    assert "WHO" in missing.stderr
+    assert aetherscript("run", "--dry-run", WHO="Ada").returncode == 0
+    # What is only looked at may be meant for another machine.
+    assert aetherscript("validate").returncode == 0
 
 
 def test_an_unreadable_document_is_wrong_input(aetherscript: Command, folder: Path) -> None:
