@@ -37,7 +37,7 @@ class RunEnd:
 
 def error_record(type: str, message: str, attempt: int, **more: Any) -> dict[str, Any]:
     """Returns a node's `error` object, members in the documented order."""
-    return {"type": type, "message": message, "attempt": attempt, "traceback": None, **more}
+    return {"type": type, "message": message, "attempt": attempt, "traceback": None} | more
 
 
 def missing_ends(

@@ -4,6 +4,7 @@ import itertools
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any, cast
 
 from aether_dagster.journal import ExecutionRecord, Journal
@@ -24,7 +25,7 @@ from aether_dagster.script import Document, Resolved
 from aether_dagster.state import Authority, Delta, NodeDelta, Outcome, Replica, check_transition
 from aether_dagster.state.ids import delta_id
 from aether_dagster.steps import ArtifactAccess, Connections
-from aether_dagster.values import ValueRef, ValueStore, fit_node_record, is_json, is_reference
+from aether_dagster.values import ValueRef, ValueStore, fit_node_record, is_reference
 
 # What an input leaves free in a node's record, in bytes: an error's message and traceback come
 # later, maybe from another process which does not see the input (spec 1.4).
@@ -92,9 +93,9 @@ class Execution:
                 self._replica.version = version.number
             return self._replica
 
-    def attempt(self, step: str) -> int:
-        """Returns the number of the attempt which this process runs of a step, from 1."""
-        return self._started[step][0]
+    def runs(self, step: str, attempt: int) -> bool:
+        """Tells whether this process has committed the start of an attempt."""
+        return step in self._started and self._started[step][0] == attempt
 
     def start(self, step: str, attempt: int, arguments: Mapping[str, Any] | None) -> None:
         """Commits that an attempt starts.
@@ -113,7 +114,8 @@ class Execution:
             self._bridge(step, attempt)
             before = self._replica.outcome(step)
             check_transition(step, before.status, before.attempt, EXECUTING, attempt)
-            payload = self._fit(step, attempt, EXECUTING, input_payload=arguments)["input_payload"]
+            shown = self.redaction.value(arguments)
+            payload = self._fit(step, attempt, EXECUTING, input_payload=shown)["input_payload"]
             outcome = Outcome(attempt, EXECUTING)
             node = NodeDelta(
                 outcome=outcome, input_payload=payload, has_input=True, worker=own_identity()
@@ -133,13 +135,14 @@ class Execution:
         """
         attempt, began = self._started[step]
         ref = self.values.put(value, execution=self.id, step=step, attempt=attempt)
-        shown = self.redaction.value(value) if is_json(value) else value
+        shown = self.redaction.value(value)
         with self._lock:
             self.catch_up()
             self._check(step, attempt, SUCCEEDED)
             self._remember(shown, ref)
             record = self._fit(step, attempt, SUCCEEDED, output_payload=shown)
             self._end(step, attempt, SUCCEEDED, record, _seconds_since(began), value=ref.to_json())
+            self._loaded.clear()
         return ref
 
     def fail(
@@ -163,15 +166,14 @@ class Execution:
             more: Further members of the error.
         """
         attempt, began = self._started[step]
-        error = error_record(type, self.redaction.text(message), attempt, **more)
-        if traceback is not None:
-            error["traceback"] = self.redaction.text(traceback)
+        error = self._redacted(error_record(type, message, attempt, traceback=traceback, **more))
         with self._lock:
             self.catch_up()
             status = RETRYING if retrying else FAILED
             self._check(step, attempt, status)
             record = self._fit(step, attempt, status, error=error)
             self._end(step, attempt, status, record, _seconds_since(began))
+            self._loaded.clear()
 
     def settle(
         self,
@@ -207,7 +209,7 @@ class Execution:
             if (now.attempt, now.status) == (attempt, status):
                 node = NodeDelta(settled=attempt)
             else:
-                said = None if error is None else {**error, "attempt": attempt}
+                said = None if error is None else self._redacted({**error, "attempt": attempt})
                 record = self._fit(step, attempt, status, error=said)
                 if seconds is None:
                     seconds = self._since_start(step, attempt)
@@ -251,7 +253,10 @@ class Execution:
             replica = self.catch_up()
             deltas: list[Delta] = []
             for step, outcome in missing_ends(replica, self.document.dependencies, end):
-                node = NodeDelta(outcome=outcome, settled=outcome.attempt)
+                error = None if outcome.error is None else self._redacted(outcome.error)
+                record = self._fit(step, max(1, outcome.attempt), outcome.status, error=error)
+                fitted = replace(outcome, error=record["error"])
+                node = NodeDelta(outcome=fitted, settled=outcome.attempt)
                 kind = f"end-{outcome.status}"
                 delta = self._node_delta(step, kind, Authority.RUN, outcome.attempt, node)
                 deltas.append(delta)
@@ -372,6 +377,9 @@ class Execution:
     def _since_start(self, step: str, attempt: int) -> float:
         known, committed_at = self._committed_starts.get(step, (0, 0.0))
         return max(0.0, self._now() - committed_at) if known == attempt else 0.0
+
+    def _redacted(self, error: Mapping[str, Any]) -> dict[str, Any]:
+        return self.redaction.value(dict(error))
 
     def _remember(self, value: Any, ref: ValueRef) -> None:
         # The value is kept alive with its id, or another object could get the same one.

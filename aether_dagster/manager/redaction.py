@@ -1,6 +1,6 @@
 """Replaces secrets by value in everything which is written (spec 7, "Secrets at this edge")."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any, cast
 
 MASK = "***"
@@ -27,14 +27,26 @@ class Redaction:
         return text
 
     def value(self, value: Any) -> Any:
-        """Returns a JSON value with every known secret replaced in its strings and keys."""
-        if not self._secrets:
-            return value
+        """Returns a value with every known secret replaced in its strings and keys.
+
+        What is no JSON is left alone; and what holds no secret is returned itself, not a copy.
+        """
+        return self._value(value) if self._secrets else value
+
+    def _value(self, value: Any) -> Any:
         if isinstance(value, str):
-            return self.text(value)
-        if isinstance(value, Mapping):
-            members = cast(Mapping[str, Any], value).items()
-            return {self.text(key): self.value(item) for key, item in members}
+            text = self.text(value)
+            return value if text == value else text
+        if isinstance(value, dict):
+            members = cast(dict[Any, Any], value)
+            shown = {self._value(key): self._value(item) for key, item in members.items()}
+            kept = shown.keys() == members.keys() and all(
+                shown[key] is item for key, item in members.items()
+            )
+            return members if kept else shown
         if isinstance(value, list):
-            return [self.value(item) for item in cast(list[Any], value)]
+            items = cast(list[Any], value)
+            shown_items = [self._value(item) for item in items]
+            kept = all(a is b for a, b in zip(shown_items, items, strict=True))
+            return items if kept else shown_items
         return value

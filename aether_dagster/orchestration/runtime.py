@@ -8,7 +8,10 @@ import dagster as dg
 
 from aether_dagster.journal import Journal
 from aether_dagster.manager import Execution, StateManager
+from aether_dagster.orchestration.names import op_name
 from aether_dagster.orchestration.pipeline import CompiledPipeline
+from aether_dagster.plugins.secrets import secret_reader
+from aether_dagster.script import dagster_name
 from aether_dagster.snapshot import HistoryStore
 from aether_dagster.values import ValueStore
 
@@ -29,7 +32,8 @@ def open_execution(
         instance: Dagster's instance.
         run: Dagster's run.
         pipeline: The pipeline as this process compiled it.
-        selected: The steps which the run covers, where the caller knows.
+        selected: The steps which the run covers, where the caller knows; else what the run
+            says it selects.
 
     Raises:
         ExecutionMismatch: The document changed since the run began.
@@ -63,14 +67,35 @@ def _open(
         _journal(settings.journal_url(instance)),
         value_store(settings.artifacts_url(instance)),
     )
-    return manager.initialize(
+    execution = manager.initialize(
         pipeline.document,
         run_id=run.run_id,
-        selected=selected,
+        selected=_selected(run, pipeline) if selected is None else selected,
         environ=os.environ,
         partition=run.tags.get("dagster/partition"),
         history=None if settings.history is None else HistoryStore(settings.history),
     )
+    # Another process may have put one of them into a value which this one is going to show.
+    store = pipeline.document.pipeline.context.secret_store
+    reader = secret_reader(store, os.environ)
+    execution.redaction.learn(execution.resolved.secrets(secret=reader, environ=os.environ))
+    return execution
+
+
+def _selected(run: dg.DagsterRun, pipeline: CompiledPipeline) -> tuple[str, ...] | None:
+    """The steps of a run under an executor which is not ours; None stands for all."""
+    order = pipeline.document.order
+    if run.asset_selection is not None:
+        keys = {tuple(key.path) for key in run.asset_selection}
+        return tuple(step for step in order if pipeline.asset_keys.get(step) in keys)
+    if run.step_keys_to_execute is not None:
+        names = {key.rpartition(".")[2] for key in run.step_keys_to_execute}
+        return tuple(
+            step
+            for step in order
+            if not names.isdisjoint((op_name(pipeline.document, step), dagster_name(step)))
+        )
+    return None
 
 
 # A journal may be used by threads and after a fork; one of each URL is enough for a process.

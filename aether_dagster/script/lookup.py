@@ -184,13 +184,20 @@ def credentials_in(value: Any, name: str = "") -> list[str]:
 
 
 def hide(value: Any, connector: bool, name: str = "") -> Any:
-    """Return data with `***` for passwords in URLs and, in a connector, for its credentials."""
+    """Return data with `***` for passwords in URLs and, in a connector, for its credentials.
+
+    What hides nothing is returned itself: a large output is known again where it is an argument.
+    """
     if isinstance(value, str):
         hidden = connector and name and is_credential_name(name)
         return HIDDEN if hidden and value else without_password(value)
     if isinstance(value, dict):
-        items = cast("dict[str, Any]", value).items()
-        return {key: hide(item, connector, key) for key, item in items}
+        members = cast("dict[str, Any]", value)
+        shown = {key: hide(item, connector, key) for key, item in members.items()}
+        return members if all(shown[key] is members[key] for key in members) else shown
     if isinstance(value, list):
-        return [hide(item, connector) for item in cast("list[Any]", value)]
+        items = cast("list[Any]", value)
+        hidden_items = [hide(item, connector) for item in items]
+        same = all(a is b for a, b in zip(hidden_items, items, strict=True))
+        return items if same else hidden_items
     return value

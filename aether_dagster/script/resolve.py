@@ -1,6 +1,7 @@
 """Values for references: once at initialization, and per step when it starts (spec 2)."""
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -81,6 +82,26 @@ class Resolved(Values):
             data["files"],
             frozenset(data["secret_env"]),
         )
+
+    def secrets(
+        self, *, secret: Callable[[str], str], environ: Mapping[str, str]
+    ) -> frozenset[str]:
+        """Return every secret which the document refers to, as far as they can be had here.
+
+        Args:
+            secret: Gives a secret by name; one which it cannot give is left out.
+            environ: This process's environment.
+        """
+        found: set[str] = set()
+        for name in self.secret_names & environ.keys():
+            found |= {environ[name], *credentials_in(environ[name])}
+        for path, reference in references(self.document.pipeline.model_dump(by_alias=True)):
+            if reference.kind == "secret":
+                with suppress(Exception):  # whoever needs it tells why it cannot be had
+                    found.add(secret(reference.name))
+            elif reference.kind == "name" and path[0] == "connectors":
+                found.update(credentials_in(environ.get(reference.name, "")))
+        return frozenset(found - {""})
 
     def context(self) -> dict[str, Any]:
         """Return `environment_vars`, `secret_store` and `artifacts` as an execution begins."""
