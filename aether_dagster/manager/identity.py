@@ -3,13 +3,11 @@
 import json
 import os
 import socket
+import sys
 from functools import lru_cache
 from pathlib import Path
 
 import psutil
-
-# Two readings of one process' start time differ by less than this, in seconds.
-_SAME_START = 1.0
 
 
 def own_identity() -> str:
@@ -27,18 +25,18 @@ def is_gone(identity: str) -> bool | None:
     try:
         record = json.loads(identity)
         host, boot, pid, start = (record[key] for key in ("host", "boot", "pid", "start"))
+        namespace = record["pids"]
     except (ValueError, KeyError, TypeError):
         return None
     if host != socket.gethostname():
         return None
     if boot != _boot_id():
         return True
+    if namespace != _pid_namespace():
+        return None
     try:
-        process = psutil.Process(pid)
-        if process.status() == psutil.STATUS_ZOMBIE:
-            return True
-        return abs(process.create_time() - start) > _SAME_START
-    except psutil.NoSuchProcess:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE or _start(pid) != start
+    except (psutil.NoSuchProcess, FileNotFoundError, ProcessLookupError):
         return True
 
 
@@ -49,9 +47,28 @@ def _identity(pid: int) -> str:
         "host": socket.gethostname(),
         "boot": _boot_id(),
         "pid": pid,
-        "start": round(psutil.Process(pid).create_time(), 3),
+        "start": _start(pid),
+        "pids": _pid_namespace(),
     }
     return json.dumps(record, separators=(",", ":"))
+
+
+def _start(pid: int) -> float:
+    """When a process started, on a clock which nobody can set."""
+    if sys.platform == "linux":
+        # In ticks since boot. As a time of day it would move whenever the wall clock is set, and
+        # every living process would seem to be another one.
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return float(fields[19])
+    return round(psutil.Process(pid).create_time(), 1)
+
+
+def _pid_namespace() -> str | None:
+    # Two containers may share a host's name and boot, and not what a process id means.
+    try:
+        return str(Path("/proc/self/ns/pid").readlink())
+    except OSError:
+        return None
 
 
 @lru_cache(maxsize=1)
