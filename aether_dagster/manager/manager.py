@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -70,6 +71,7 @@ class StateManager:
 
         Raises:
             ExecutionMismatch: The execution was begun with another document.
+            ScriptError: A name which the document refers to is missing.
             StateError: Another process began to initialize it and did not end.
             SnapshotError: The history folder cannot be created.
         """
@@ -81,17 +83,9 @@ class StateManager:
             document=document.canonical(),
             partition=partition,
         )
-        holder = own_identity()
-        if record.head == 0 and self.journal.acquire(record.pipeline_id, holder, LEASE_SECONDS):
-            try:
-                # Somebody may have initialized it between the two.
-                record = self.journal.record(record.pipeline_id)
-                if record.head == 0:
-                    record = self._initialize(
-                        record, document, selected, environ, partition, plugins, history, read_file
-                    )
-            finally:
-                self.journal.release(record.pipeline_id, holder)
+        if record.config_hash == document.config_hash:
+            resolver = _Resolver(document, environ, partition, read_file or _read_text)
+            record = self._initialized(record, resolver, selected, plugins, history)
         return self.attach(record, document)
 
     def attach(self, record: ExecutionRecord, document: Document) -> Execution:
@@ -107,62 +101,86 @@ class StateManager:
                 f"{document.config_hash}. The document, or a --var of it, changed during the run: "
                 "start a new run."
             )
-        record = self._wait_until_initialized(record)
         resolved = Resolved.from_json(record.resolved or {}, document)
         return Execution(self.journal, record, document, resolved, self.values, now=self._now)
 
-    def _initialize(
+    def _initialized(
         self,
         record: ExecutionRecord,
-        document: Document,
+        resolver: "_Resolver",
         selected: Sequence[str] | None,
-        environ: Mapping[str, str],
-        partition: str | None,
         plugins: Sequence[str],
         history: HistoryStore | None,
-        read_file: Callable[[str], str] | None,
     ) -> ExecutionRecord:
-        start = round(self._now(), 3)
-        if history is not None:
-            record = self._create_folder(record, history, start)
-        system = SystemValues(_iso(start), record.pipeline_id, partition)
-        resolved = resolve(
-            document, environ=environ, system=system, read_file=read_file or _read_text
-        )
-        self.journal.annotate(record.pipeline_id, resolved=resolved.to_json())
-        delta = _initial_delta(record, document, selected, resolved, start, plugins)
-        self.journal.append(record.pipeline_id, [delta], now_ms=self._now_ms())
-        return self.journal.record(record.pipeline_id)
-
-    def _create_folder(
-        self, record: ExecutionRecord, history: HistoryStore, start: float
-    ) -> ExecutionRecord:
-        while True:
-            folder = folder_name(start, record.pipeline_id)
-            try:
-                history.create(folder)
-            except FolderExists:
-                # Another journal's execution has this id: ids are unique in a history too.
-                record = self.journal.renumber(record.pipeline_id, now_ms=self._now_ms())
-                continue
-            location = f"{history.url.rstrip('/')}/{folder}"
-            self.journal.annotate(record.pipeline_id, history=location)
-            return self.journal.record(record.pipeline_id)
-
-    def _wait_until_initialized(self, record: ExecutionRecord) -> ExecutionRecord:
+        """Initializes the execution, or waits for the process which does, or for its death."""
+        holder = own_identity()
         give_up = time.monotonic() + _INITIALIZATION_LIMIT
         while record.head == 0:
-            if time.monotonic() > give_up:
+            if self.journal.acquire(record.pipeline_id, holder, LEASE_SECONDS):
+                try:
+                    self._initialize(record, resolver, selected, plugins, history)
+                finally:
+                    # Its id may be another one now.
+                    record = self.journal.find(record.run_id, record.pipeline) or record
+                    self.journal.release(record.pipeline_id, holder)
+            elif time.monotonic() > give_up:
                 raise StateError(
                     f"Execution {record.pipeline_id} was reserved by another process which did "
                     f"not initialize it within {_INITIALIZATION_LIMIT:.0f} s. Start a new run."
                 )
-            time.sleep(0.02)
-            record = self.journal.record(record.pipeline_id)
-        return record
+            else:
+                time.sleep(0.02)
+                record = self.journal.find(record.run_id, record.pipeline) or record
+        return self.journal.record(record.pipeline_id)
+
+    def _initialize(
+        self,
+        record: ExecutionRecord,
+        resolver: "_Resolver",
+        selected: Sequence[str] | None,
+        plugins: Sequence[str],
+        history: HistoryStore | None,
+    ) -> None:
+        record = self.journal.record(record.pipeline_id)
+        if record.head > 0:
+            return
+        start = round(self._now(), 3)
+        # Before the folder is made, so that a name which is missing leaves nothing behind.
+        resolved = resolver.resolve(start, record.pipeline_id)
+        while history is not None and not self._create_folder(record, history, start):
+            # Another journal's execution has this id: ids are unique in a history too.
+            record = self.journal.renumber(record.pipeline_id, now_ms=self._now_ms())
+            resolved = resolver.resolve(start, record.pipeline_id)
+        self.journal.annotate(record.pipeline_id, resolved=resolved.to_json())
+        delta = _initial_delta(record, resolver.document, selected, resolved, start, plugins)
+        self.journal.append(record.pipeline_id, [delta], now_ms=self._now_ms())
+
+    def _create_folder(self, record: ExecutionRecord, history: HistoryStore, start: float) -> bool:
+        folder = folder_name(start, record.pipeline_id)
+        try:
+            history.create(folder)
+        except FolderExists:
+            return False
+        location = f"{history.url.rstrip('/')}/{folder}"
+        self.journal.annotate(record.pipeline_id, history=location)
+        return True
 
     def _now_ms(self) -> int:
         return int(self._now() * 1000)
+
+
+@dataclass(frozen=True)
+class _Resolver:
+    """Resolves a document's references once its execution has an id."""
+
+    document: Document
+    environ: Mapping[str, str]
+    partition: str | None
+    read_file: Callable[[str], str]
+
+    def resolve(self, start: float, pipeline_id: str) -> Resolved:
+        system = SystemValues(_iso(start), pipeline_id, self.partition)
+        return resolve(self.document, environ=self.environ, system=system, read_file=self.read_file)
 
 
 def _initial_delta(
