@@ -4,6 +4,7 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from aether_dagster.errors import JournalError
 from aether_dagster.journal import Journal, Version
 from aether_dagster.state import Replica
 from aether_dagster.state.replica import Path
@@ -67,9 +68,7 @@ class Follower:
     def drain(self, version: int, timeout: float) -> bool:
         """Waits until all observers have had this version; False when time ran out first."""
         with self._reached:
-            return self._reached.wait_for(
-                lambda: self._replica.version >= version or not self._thread.is_alive(), timeout
-            )
+            return self._reached.wait_for(lambda: self._replica.version >= version, timeout)
 
     def stop(self) -> None:
         """Ends the thread; what is not yet followed stays in the journal."""
@@ -79,10 +78,14 @@ class Follower:
     def _run(self) -> None:
         cursor: str | None = None
         while not self._stop.is_set():
-            tail = self._journal.tail(cursor, timeout=_WAIT, pipeline_id=self._pipeline_id)
-            cursor = tail.cursor
-            self._fold(tail.versions)
-            self._tick()
+            try:
+                tail = self._journal.tail(cursor, timeout=_WAIT, pipeline_id=self._pipeline_id)
+                cursor = tail.cursor
+                self._fold(tail.versions)
+                self._tick()
+            except JournalError:
+                # It may answer later; whoever needs a version waits for it no longer than he said.
+                self._stop.wait(_WAIT)
 
     def _fold(self, versions: Sequence[Version]) -> None:
         for version in versions:

@@ -30,12 +30,18 @@ class HistoryWriter:
 
     def __call__(self, change: Change) -> None:
         """Writes the files which a version makes due."""
-        files = self._projection.fold(change.version.number, change.version.deltas)
         if self.error is not None or change.version.late:
             return
         try:
-            for file in files:
+            for file in self._projection.fold(change.version.number, change.version.deltas):
                 self._store.write(self._folder, file.name, file.data)
         except SnapshotError as error:
+            self.fail(error)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the history is not whole
+            self.fail(SnapshotError(f"{type(error).__name__}: {error}"))
+
+    def fail(self, error: SnapshotError) -> None:
+        """Gives the history up; only the first reason is told."""
+        if self.error is None:
             self.error = error
             self._on_error(error)

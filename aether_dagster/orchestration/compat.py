@@ -19,11 +19,15 @@ from dagster._core.definitions.utils import is_valid_owner
 # What a cancelled run raises inside a step; it is public only as "some BaseException".
 from dagster._core.errors import DagsterExecutionInterruptedError as ExecutionInterrupted
 
+# Dagster holds interrupts back between steps, also while it sleeps until a retry is due.
+from dagster._core.errors import raise_execution_interrupts
+
 # The signature of `Executor.execute`, which is public, is made of these, which are not.
 from dagster._core.execution.context.system import PlanOrchestrationContext
 from dagster._core.execution.plan.plan import ExecutionPlan
 from dagster._core.execution.retries import RetryMode, get_retries_config
 from dagster._core.execution.step_dependency_config import StepDependencyConfig
+from dagster._core.executor.in_process import InProcessExecutor
 
 # How step failure events hold the error.
 from dagster_shared.error import SerializableErrorInfo as ErrorInfo
@@ -35,6 +39,7 @@ __all__ = [
     "ErrorInfo",
     "ExecutionInterrupted",
     "ExecutionPlan",
+    "InProcessExecutor",
     "PlanOrchestrationContext",
     "ReconstructableJob",
     "RetryMode",
@@ -45,6 +50,7 @@ __all__ = [
     "is_valid_owner",
     "multiple_process_executor_requirements",
     "op_definition",
+    "raise_execution_interrupts",
     "reconstructable_job",
 ]
 

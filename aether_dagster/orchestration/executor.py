@@ -1,6 +1,9 @@
 """The executor which keeps state on the run side: it wraps another and sees every event."""
 
-from collections.abc import Iterator, Mapping, Sequence
+import multiprocessing
+import time
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from multiprocessing.process import BaseProcess
 from typing import Any, cast
 
 import dagster as dg
@@ -8,13 +11,18 @@ import dagster as dg
 from aether_dagster.orchestration.compat import (
     ExecutionInterrupted,
     ExecutionPlan,
+    InProcessExecutor,
     PlanOrchestrationContext,
     RetryMode,
     StepDependencyConfig,
     get_retries_config,
     multiple_process_executor_requirements,
+    raise_execution_interrupts,
 )
 from aether_dagster.orchestration.run_side import RunSide
+
+# How long steps have to end themselves, in seconds, when the run is left.
+_END_SECONDS = 20.0
 
 
 class AetherExecutor(dg.Executor):
@@ -42,11 +50,43 @@ class AetherExecutor(dg.Executor):
     ) -> Iterator[dg.DagsterEvent]:
         """Runs the plan by the inner executor."""
         with RunSide(plan_context, execution_plan) as run_side:
-            for event in self._inner.execute(plan_context, execution_plan):
-                interrupted = run_side.observe(event)
-                yield event
-                if interrupted:
-                    raise ExecutionInterrupted
+            others = set(multiprocessing.active_children())
+            try:
+                yield from self._follow(plan_context, execution_plan, run_side)
+            except BaseException:
+                # An executor which is left in the middle leaves its steps running.
+                _end(set(multiprocessing.active_children()) - others)
+                raise
+
+    def _follow(
+        self,
+        plan_context: PlanOrchestrationContext,
+        execution_plan: ExecutionPlan,
+        run_side: RunSide,
+    ) -> Iterator[dg.DagsterEvent]:
+        events = iter(self._inner.execute(plan_context, execution_plan))
+        while (event := self._next(events, run_side)) is not None:
+            interrupted = run_side.observe(event)
+            yield event
+            if interrupted:
+                raise ExecutionInterrupted
+
+    def _next(self, events: Iterator[dg.DagsterEvent], run_side: RunSide) -> dg.DagsterEvent | None:
+        if run_side.waiting and isinstance(self._inner, InProcessExecutor):
+            with raise_execution_interrupts():
+                return next(events, None)
+        return next(events, None)
+
+
+def _end(processes: Collection[BaseProcess]) -> None:
+    for process in processes:
+        process.terminate()
+    give_up = time.monotonic() + _END_SECONDS
+    for process in processes:
+        process.join(max(0.0, give_up - time.monotonic()))
+        if process.is_alive():
+            process.kill()
+            process.join()
 
 
 class AetherExecutorDefinition(dg.ExecutorDefinition):

@@ -96,7 +96,7 @@ def run_pipeline(request: RunRequest, *, on_change: Callable[[Change], None]) ->
             )
             if watch.error is not None:
                 raise watch.error
-            return _outcome(instance, settings, run.run_id, document.name)
+            return _outcome(instance, settings, run.run_id, document.name, watch.history_error)
     finally:
         watched.reset(token)
 
@@ -117,7 +117,11 @@ def _selection(document: Document, select: tuple[str, ...] | None) -> list[dg.As
 
 
 def _outcome(
-    instance: dg.DagsterInstance, settings: AetherSettings, run_id: str, pipeline: str
+    instance: dg.DagsterInstance,
+    settings: AetherSettings,
+    run_id: str,
+    pipeline: str,
+    history_error: str | None,
 ) -> RunOutcome:
     with Journal.open(settings.journal_url(instance)) as journal:
         record = journal.find(run_id, pipeline)
@@ -134,6 +138,6 @@ def _outcome(
         document=replica.document(),
         report=report,
         history_folder=record.history,
-        history_error=report.get("history_error"),
+        history_error=history_error,
         dagster_run_id=run_id,
     )

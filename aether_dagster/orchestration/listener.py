@@ -10,6 +10,7 @@ from typing import Any
 
 import dagster as dg
 
+from aether_dagster import errors
 from aether_dagster.orchestration.compat import ErrorInfo
 from aether_dagster.state.delta import EvidenceKind
 
@@ -25,6 +26,11 @@ STEP_EVENTS = frozenset(_KINDS)
 
 _LOST = "ChildProcessCrashException"
 _INTERRUPTED = frozenset({"DagsterExecutionInterruptedError", "KeyboardInterrupt"})
+_OURS = frozenset(
+    name
+    for name, value in vars(errors).items()
+    if isinstance(value, type) and issubclass(value, errors.AetherError)
+)
 _NAMED = re.compile(r"(?:[\w.]+\.)?StepFailed: (\w+)(?:: )?(.*)", re.DOTALL)
 
 
@@ -74,6 +80,9 @@ def _error(info: ErrorInfo | None, declared: Mapping[str, Any]) -> dict[str, Any
         named = _NAMED.match(link.message.strip())
         if named is not None:
             return _record(named[1], named[2])
+        if link.cls_name in _OURS:
+            # Its message says what to do; its causes and frames are our own affair.
+            return _record(link.cls_name, _text(link))
     if "aether/error_type" in declared:
         kind = str(declared["aether/error_type"].value)
         message = _text(chain[0]).removeprefix(f"{kind}: ") if chain else ""

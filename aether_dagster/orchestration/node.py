@@ -38,17 +38,21 @@ class NodeBody:
         """Runs an attempt; Dagster is told of its failure as of a retry or an end."""
         execution = open_execution(context.instance, context.run, self.pipeline)
         attempt = context.retry_number + 1
+        value: Any = None
+        failed: StepFailed | None = None
         try:
             value = self._attempt(context, execution, attempt, inputs)
         except (KeyboardInterrupt, ExecutionInterrupted):
-            execution.fail(self.step.id, "Cancelled", "The run was cancelled.")
+            if execution.runs(self.step.id, attempt):
+                execution.fail(self.step.id, "Cancelled", "The run was cancelled.")
             raise
         except StepTimeout as error:
-            raise self._failure(context, execution, attempt, "Timeout", str(error)) from None
+            failed = StepFailed("Timeout", str(error), "")
         except StepFailed as error:
-            raise self._failure(
-                context, execution, attempt, error.type, error.message, error.traceback
-            ) from None
+            failed = error
+        if failed is not None:
+            # Raised out here it has no context: Dagster would store that, secrets and all.
+            raise self._failure(context, execution, attempt, failed)
         yield dg.Output(value, OUTPUT)
 
     def _attempt(
@@ -98,16 +102,15 @@ class NodeBody:
         context: dg.OpExecutionContext,
         execution: Execution,
         attempt: int,
-        type: str,
-        message: str,
-        traceback: str = "",
+        failed: StepFailed,
     ) -> Exception:
         """Commits the failure; returns what tells Dagster of it, and whether to try again."""
         step = self.step
         retrying = attempt <= step.retries
-        execution.fail(step.id, type, message, traceback=traceback or None, retrying=retrying)
-        shown = StepFailed(type, execution.redaction.text(message), "")
-        if traceback:
+        traceback = failed.traceback or None
+        execution.fail(step.id, failed.type, failed.message, traceback=traceback, retrying=retrying)
+        shown = StepFailed(failed.type, execution.redaction.text(failed.message), "")
+        if traceback is not None:
             context.log.error(execution.redaction.text(traceback))
         if retrying:
             # Dagster's RetryPolicy has no greatest delay, so the wait is ours to compute.
@@ -115,7 +118,7 @@ class NodeBody:
             request = dg.RetryRequested(max_retries=step.retries, seconds_to_wait=wait)
             request.__cause__ = shown
             return request
-        metadata = {"aether/error_type": type, "aether/attempt": attempt}
+        metadata = {"aether/error_type": failed.type, "aether/attempt": attempt}
         return dg.Failure(str(shown), metadata=metadata, allow_retries=False)
 
 

@@ -26,7 +26,7 @@ from aether_dagster.orchestration.compat import (
     ExecutionPlan,
     PlanOrchestrationContext,
 )
-from aether_dagster.orchestration.listener import step_report
+from aether_dagster.orchestration.listener import StepReport, step_report
 from aether_dagster.orchestration.node import node_body
 from aether_dagster.orchestration.pipeline import CompiledPipeline
 from aether_dagster.orchestration.runtime import close_execution, open_execution
@@ -47,10 +47,13 @@ class Watch:
 
     Attributes:
         error: Why the execution could not be initialized; Dagster would keep it to its own log.
+        history_error: Why the state history is not whole. The report cannot say it of the file
+            which holds the report.
     """
 
     on_change: Callable[[Change], None]
     error: BaseException | None = None
+    history_error: str | None = None
 
 
 watched: ContextVar[Watch | None] = ContextVar("watched", default=None)
@@ -76,6 +79,8 @@ class RunSide:
         self._attempts = Counter[str]()
         self._resource_error: str | None = None
         self._started = False
+        self._running: set[str] = set()
+        self._retrying: set[str] = set()
         self._watch = watched.get()
 
     def __enter__(self) -> Self:
@@ -100,6 +105,11 @@ class RunSide:
             raise
         return self
 
+    @property
+    def waiting(self) -> bool:
+        """Whether steps wait for their next attempt and none runs."""
+        return bool(self._retrying) and not self._running
+
     def observe(self, event: dg.DagsterEvent) -> bool:
         """Takes an event of the run; commits what it says of a node.
 
@@ -114,6 +124,8 @@ class RunSide:
             error = event.engine_event_data.error
             self._resource_error = "Resources failed." if error is None else error.message.strip()
         report = step_report(event)
+        if report is not None:
+            self._note(report)
         if report is not None and report.step_key in self._nodes:
             self._started = True
             tracked, step = self._nodes[report.step_key]
@@ -149,6 +161,14 @@ class RunSide:
         for tracked in self._tracked:
             tracked.finalize(end)
 
+    def _note(self, report: StepReport) -> None:
+        self._running.discard(report.step_key)
+        self._retrying.discard(report.step_key)
+        if report.kind in ("start", "restart"):
+            self._running.add(report.step_key)
+        elif report.kind == "retry":
+            self._retrying.add(report.step_key)
+
     def _report_cancelling(self) -> None:
         # Who presses Ctrl-C cancels; Dagster calls an interrupt without a request a failure.
         instance, run_id = self._context.instance, self._context.run_id
@@ -181,10 +201,10 @@ class _Tracked:
         self._renewed = float("-inf")
         self._renew_lease()
         self._history = self._history_writer()
-        watch = watched.get()
+        self._watch = watched.get()
         observers: list[Observer] = [] if self._history is None else [self._history]
-        if watch is not None:
-            observers.append(watch.on_change)
+        if self._watch is not None:
+            observers.append(self._watch.on_change)
         self._follower = Follower(
             self._journal, self.execution.id, observers, tick=self._renew_lease
         )
@@ -203,7 +223,7 @@ class _Tracked:
     def finalize(self, end: RunEnd) -> None:
         execution = self.execution
         execution.end_nodes(end)
-        self._follower.drain(execution.replica.version, _DRAIN_LIMIT)
+        self._drain()
         failures = close_execution(execution)
         removed = execution.values.remove(execution.id, execution.referenced_values())
         failures.extend(removed.failures)
@@ -213,12 +233,16 @@ class _Tracked:
         if self._history is not None and self._history.error is not None:
             details["history_error"] = str(self._history.error)
         execution.finalize(end, details=details)
-        self._follower.drain(execution.replica.version, _DRAIN_LIMIT)
-        self.abandon()
-
-    def abandon(self) -> None:
+        self._drain()
+        if self._watch is not None and self._history is not None and self._history.error:
+            self._watch.history_error = str(self._history.error)
         self._follower.stop()
         self._journal.release(self.execution.id, self._holder)
+
+    def _drain(self) -> None:
+        version = self.execution.replica.version
+        if not self._follower.drain(version, _DRAIN_LIMIT) and self._history is not None:
+            self._history.fail(SnapshotError(f"Version {version} was not written in time."))
 
     def _history_writer(self) -> HistoryWriter | None:
         history, location = self._settings.history, self.execution.record.history
