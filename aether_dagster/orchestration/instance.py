@@ -1,5 +1,6 @@
 """The Dagster instance of a command line: the team's, or an embedded one (spec 6)."""
 
+import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,15 +12,26 @@ from aether_dagster.errors import SettingsError
 EMBEDDED = ".aether"
 """Name of the folder of the embedded instance."""
 
-# Launched at once instead of queued for a daemon, which nobody started; and Dagster writes a
-# telemetry event for every step unless it is told not to.
-_CONFIGURATION = """\
+_OURS = "# Written by aetherscript at each start; without this line it is left as it is."
+
+# Launched at once instead of queued for a daemon, which nobody started; Dagster writes a telemetry
+# event for every step unless it is told not to; and its stock storage opens a file per event.
+_CONFIGURATION = (
+    _OURS
+    + """
 telemetry:
   enabled: false
 run_coordinator:
   module: dagster._core.run_coordinator
   class: DefaultRunCoordinator
+storage:
+  custom:
+    module: aether_dagster.orchestration.event_log
+    class: KeptSqliteStorage
+    config:
+      base_dir: {home}
 """
+)
 
 
 def open_instance(environ: Mapping[str, str], directory: Path) -> dg.DagsterInstance:
@@ -61,13 +73,26 @@ def embedded_home(directory: Path) -> Path:
     home = directory.absolute() / EMBEDDED
     home.mkdir(parents=True, exist_ok=True)
     _write_once(home / ".gitignore", "*\n")
-    _write_once(home / "dagster.yaml", _CONFIGURATION)
+    file, text = home / "dagster.yaml", _configuration(home)
+    found = file.read_text(encoding="utf-8") if file.exists() else _OURS
+    # The folder may have been moved since it was written.
+    if found.startswith(_OURS) and found != text:
+        _write(file, text)
     return home
 
 
+def _configuration(home: Path) -> str:
+    # JSON's quotes are YAML's.
+    return _CONFIGURATION.replace("{home}", json.dumps(str(home)))
+
+
 def _write_once(file: Path, text: str) -> None:
-    """Writes a file unless it is there; processes which start together see it whole or not."""
     if not file.exists():
-        whole = file.with_name(f".{file.name}.{os.getpid()}")
-        whole.write_text(text, encoding="utf-8")
-        whole.replace(file)
+        _write(file, text)
+
+
+def _write(file: Path, text: str) -> None:
+    """Writes a file; processes which start together see it whole or not."""
+    whole = file.with_name(f".{file.name}.{os.getpid()}")
+    whole.write_text(text, encoding="utf-8")
+    whole.replace(file)
