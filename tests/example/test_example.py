@@ -15,6 +15,7 @@ import polars as pl
 import pytest
 
 import aether_dagster
+from tests.example.printed import masked
 from tests.schemas import errors
 
 ROOT = Path(__file__).parents[2]
@@ -81,6 +82,14 @@ def test_the_readmes_command_succeeds(run):
     assert run.status == 0, run.printed
     assert run.final["report"]["status"] == "succeeded"
     assert str(run.folder.name) in run.printed
+
+
+def test_it_prints_what_the_readme_shows(run, clone):
+    readme = (ROOT / "README.md").read_text("utf-8")
+    (shown,) = re.findall(r"^```text\n(.*?)^```", readme, re.MULTILINE | re.DOTALL)
+    lines = [line for line in masked(shown, "/home/you/aether-dagster") if line != "…"]
+    printed = masked(run.printed, str(clone))
+    assert [line for line in printed if line in lines] == lines
 
 
 def test_the_download_fails_once_and_is_retried(run):

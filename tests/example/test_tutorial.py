@@ -10,14 +10,9 @@ from pathlib import Path
 import pytest
 
 import aether_dagster
+from tests.example.printed import masked
 
 PAGE = (Path(__file__).parents[2] / "docs" / "tutorial.md").read_text("utf-8")
-MASKS = [
-    (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", "<time>"),
-    (r"\d{4}-\d\d-\d\d_\d{6}", "<start>"),
-    (r"_[0-9A-HJKMNP-TV-Z]{8}(?![0-9A-Z])", "_<id>"),
-    (r"\d+\.\d\d s\b", "<seconds>"),
-]
 
 
 def shown(language, containing):
@@ -25,13 +20,6 @@ def shown(language, containing):
     blocks = re.findall(rf"^```{language}\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
     (block,) = [block for block in blocks if containing in block]
     return block
-
-
-def masked(text, folder="/home/you/sales"):
-    text = text.replace(folder, "<folder>")
-    for pattern, mask in MASKS:
-        text = re.sub(pattern, mask, text)
-    return [line.rstrip() for line in text.strip().splitlines()]
 
 
 @pytest.fixture(scope="module")

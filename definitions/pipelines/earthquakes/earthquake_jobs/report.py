@@ -50,8 +50,8 @@ def report(
         pipeline=escape(pipeline),
         execution=escape(execution),
         created=escape(created),
-        b_value=summary["b_value"],
-        b_uncertainty=summary["b_uncertainty"],
+        b_value=f"{summary['b_value']:.2f}",
+        b_uncertainty=f"{summary['b_uncertainty']:.2f}",
         complete_from=summary["complete_from"],
     )
     path = Path(context.directory, target)
