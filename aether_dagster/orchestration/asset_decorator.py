@@ -10,7 +10,8 @@ from typing import Any
 import dagster as dg
 
 from aether_dagster.orchestration.compiler import compile_documents, read_all
-from aether_dagster.orchestration.node import CompiledPipeline, NodeBody
+from aether_dagster.orchestration.node import NodeBody
+from aether_dagster.orchestration.pipeline import CompiledPipeline
 from aether_dagster.orchestration.settings import AetherSettings
 from aether_dagster.orchestration.translator import DagsterAetherTranslator
 from aether_dagster.script import Document, Step

@@ -2,19 +2,16 @@
 
 import os
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import dagster as dg
 
 from aether_dagster.errors import SettingsError
 from aether_dagster.orchestration.names import connector_resource_key
+from aether_dagster.orchestration.pipeline import CompiledPipeline
+from aether_dagster.orchestration.runtime import open_execution
 from aether_dagster.plugins.secrets import secret_reader
 from aether_dagster.script import Document, Step
-
-if TYPE_CHECKING:
-    from aether_dagster.orchestration.pipeline import CompiledPipeline
-
-__all__ = ["connector_keys", "connector_resource_key", "connector_resources"]
 
 # These never open a connector. Any other type may ask its context for each of them.
 _NO_CONNECTORS = frozenset({"core/echo", "core/sleep", "python/script", "shell/run"})
@@ -31,7 +28,7 @@ def connector_keys(document: Document, step: Step) -> frozenset[str]:
     return frozenset(connector_resource_key(document.name, name) for name in names)
 
 
-def connector_resources(pipeline: "CompiledPipeline") -> Mapping[str, dg.ResourceDefinition]:
+def connector_resources(pipeline: CompiledPipeline) -> Mapping[str, dg.ResourceDefinition]:
     """Returns a resource for each connector; its value is the connector's resolved settings.
 
     They are resolved in the process which connects, when the resource starts: an environment
@@ -49,24 +46,20 @@ def connector_resources(pipeline: "CompiledPipeline") -> Mapping[str, dg.Resourc
 
 
 class _ConnectorResource:
-    def __init__(self, pipeline: "CompiledPipeline", connector: str):
+    def __init__(self, pipeline: CompiledPipeline, connector: str):
         self._pipeline = pipeline
         self._connector = connector
         # Dagster names a resource which fails by its function's name.
         self.__name__ = connector
 
     def __call__(self, context: dg.InitResourceContext) -> Mapping[str, Any]:
-        from aether_dagster.orchestration.runtime import open_execution
-
         if context.instance is None or context.run is None:
             raise SettingsError(
                 f"Connector {self._connector!r} of pipeline {self._pipeline.document.name!r} is "
                 "resolved for a run; outside of one, give the resource a value of your own."
             )
         execution = open_execution(context.instance, context.run, self._pipeline)
-        store = self._pipeline.document.pipeline.context.secret_store
-        resolved = execution.resolved.connector(
-            self._connector, environ=os.environ, secret=secret_reader(store, os.environ)
-        )
+        reader = secret_reader(self._pipeline.secret_store, os.environ)
+        resolved = execution.resolved.connector(self._connector, environ=os.environ, secret=reader)
         execution.redaction.learn(resolved.secrets)
         return resolved.args

@@ -10,7 +10,7 @@ import dagster as dg
 from aether_dagster.errors import AetherError, StepFailed, StepTimeout
 from aether_dagster.manager import Execution
 from aether_dagster.orchestration.compat import ExecutionInterrupted
-from aether_dagster.orchestration.connectors import connector_resource_key
+from aether_dagster.orchestration.names import connector_resource_key
 from aether_dagster.orchestration.pipeline import CompiledPipeline
 from aether_dagster.orchestration.runtime import open_execution
 from aether_dagster.plugins.secrets import secret_reader
@@ -69,7 +69,7 @@ class NodeBody:
             for upstream in document.data_dependencies[step.id]
         }
         try:
-            secret = secret_reader(document.pipeline.context.secret_store, os.environ)
+            secret = secret_reader(self.pipeline.secret_store, os.environ)
             arguments = execution.resolved.arguments(
                 step.id, outputs=outputs, secret=secret, environ=os.environ
             )

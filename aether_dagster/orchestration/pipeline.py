@@ -24,6 +24,11 @@ class CompiledPipeline:
     directory: Path
     asset_keys: Mapping[str, tuple[str, ...]]
 
+    @property
+    def secret_store(self) -> str | None:
+        """URL of the secret store: the document's, else the deployment's."""
+        return self.document.pipeline.context.secret_store or self.settings.secret_store
+
     def value_key(self, step: str) -> tuple[str, ...]:
         """Returns the key under which the latest value of a step is found."""
         return self.asset_keys.get(step, (self.document.name, step))

@@ -76,8 +76,7 @@ def _open(
         history=None if settings.history is None else HistoryStore(settings.history),
     )
     # Another process may have put one of them into a value which this one is going to show.
-    store = pipeline.document.pipeline.context.secret_store
-    reader = secret_reader(store, os.environ)
+    reader = secret_reader(pipeline.secret_store, os.environ)
     execution.redaction.learn(execution.resolved.secrets(secret=reader, environ=os.environ))
     return execution
 

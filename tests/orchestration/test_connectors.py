@@ -16,7 +16,6 @@ from tests.orchestration.pipelines import write
 ASKS = """
     version: "2.1"
     metadata: {name: asks}
-    context: {secret_store: "env://"}
     connectors:
       api:
         type: http
@@ -51,23 +50,23 @@ def test_a_step_requires_the_connectors_which_it_may_open(
     assert connector_keys(Document.from_pipeline(pipeline), step) == keys
 
 
-def run(folder: Path) -> tuple[dg.JobExecutionResult, str]:
+def run(folder: Path, **settings: str) -> tuple[dg.JobExecutionResult, str]:
     """Runs the document; returns also everything which Dagster stored of the run."""
     (folder / "asking.py").write_text(ASKING)
     document = load_pipeline(write(folder, ASKS))
-    settings = AetherSettings().anchored(folder)
-    job = reconstructable_pipeline(document, variables={}, settings=settings)
+    final = AetherSettings(**settings).anchored(folder)
+    job = reconstructable_pipeline(document, variables={}, settings=final)
     with embedded_instance(folder) as instance:
         result = dg.execute_job(job, instance, raise_on_error=False)
         stored = [dg.serialize_value(record) for record in instance.all_logs(result.run_id)]
         return result, "\n".join([*stored, dg.serialize_value(result.dagster_run)])
 
 
-def test_a_step_gets_its_connector_resolved_and_dagster_stores_no_secret(
+def test_a_step_gets_its_connector_with_secrets_of_the_deployments_store_and_none_is_stored(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TOKEN_OF_API", "hush-hush")
-    result, stored = run(tmp_path)
+    result, stored = run(tmp_path, secret_store="env://")
     assert result.success
     preview = f"{len('hush-hush')}"
     assert preview in stored
@@ -78,7 +77,7 @@ def test_a_secret_which_is_missing_where_it_connects_fails_the_resource(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("TOKEN_OF_API", raising=False)
-    result, stored = run(tmp_path)
+    result, stored = run(tmp_path, secret_store="env://")
     kinds = {event.event_type for event in result.all_events}
     assert not result.success
     assert dg.DagsterEventType.RESOURCE_INIT_FAILURE in kinds
