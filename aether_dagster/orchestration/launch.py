@@ -13,6 +13,7 @@ from aether_dagster.journal import Journal
 from aether_dagster.manager import Change
 from aether_dagster.orchestration.code_location import reconstructable_pipeline
 from aether_dagster.orchestration.instance import open_instance
+from aether_dagster.orchestration.interrupts import second_interrupt_kills
 from aether_dagster.orchestration.run_side import Watch, watched
 from aether_dagster.orchestration.settings import AetherSettings
 from aether_dagster.orchestration.translator import DagsterAetherTranslator
@@ -86,7 +87,7 @@ def run_pipeline(request: RunRequest, *, on_change: Callable[[Change], None]) ->
     watch = Watch(on_change)
     token = watched.set(watch)
     try:
-        with open_instance(os.environ, request.directory) as instance:
+        with open_instance(os.environ, request.directory) as instance, second_interrupt_kills():
             run = dg.execute_job(
                 job,
                 instance,

@@ -2,7 +2,6 @@
 
 import logging
 import os
-import signal
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -175,7 +174,6 @@ class RunSide:
         run = instance.get_run_by_id(run_id)
         if run is not None and run.status == dg.DagsterRunStatus.STARTED:
             instance.report_run_canceling(run)
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
 
     def _is_cancelling(self) -> bool:
         run = self._context.instance.get_run_by_id(self._context.run_id)
