@@ -65,8 +65,8 @@ def run(folder: Path, **settings: str) -> tuple[dg.JobExecutionResult, str]:
 def test_a_step_gets_its_connector_with_secrets_of_the_deployments_store_and_none_is_stored(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("TOKEN_OF_API", "hush-hush")
-    result, stored = run(tmp_path, secret_store="env://")
+    monkeypatch.setenv("TEAM_TOKEN_OF_API", "hush-hush")
+    result, stored = run(tmp_path, secret_store="env://TEAM_")
     assert result.success
     preview = f"{len('hush-hush')}"
     assert preview in stored
@@ -76,8 +76,8 @@ def test_a_step_gets_its_connector_with_secrets_of_the_deployments_store_and_non
 def test_a_secret_which_is_missing_where_it_connects_fails_the_resource(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delenv("TOKEN_OF_API", raising=False)
-    result, stored = run(tmp_path, secret_store="env://")
+    monkeypatch.delenv("TEAM_TOKEN_OF_API", raising=False)
+    result, stored = run(tmp_path, secret_store="env://TEAM_")
     kinds = {event.event_type for event in result.all_events}
     assert not result.success
     assert dg.DagsterEventType.RESOURCE_INIT_FAILURE in kinds
