@@ -15,11 +15,13 @@ EMBEDDED = ".aether"
 _OURS = "# Written by aetherscript at each start; without this line it is left as it is."
 
 # Launched at once instead of queued for a daemon, which nobody started; Dagster writes a telemetry
-# event for every step unless it is told not to; and its stock storage opens a file per event.
+# event for every step, and asks newcomers for their address, unless it is told not to; and its stock storage opens a file per event.
 _CONFIGURATION = (
     _OURS
     + """
 telemetry:
+  enabled: false
+nux:
   enabled: false
 run_coordinator:
   module: dagster._core.run_coordinator
