@@ -114,6 +114,11 @@ def lock(session: Session, pipeline_id: str) -> Head:
     return Head(execution, *row)
 
 
+def encode(deltas: Sequence[Delta]) -> str:
+    """Returns deltas as they are stored; those without a clock are given it when they are read."""
+    return to_text([delta.to_json() for delta in deltas])
+
+
 def existing(session: Session, pipeline_id: str) -> int:
     """Returns an execution's number; raises UnknownExecution."""
     return head(session, pipeline_id)[0]
@@ -134,9 +139,18 @@ def append(
     deltas: Sequence[Delta],
     *,
     now_ms: int,
+    text: str | None = None,
     summary: Mapping[str, Any] | None = None,
 ) -> int:
     """Commits those of the deltas which are not there yet as the next version.
+
+    Args:
+        session: A write transaction.
+        head: Where the execution stands, as `lock` gave it.
+        deltas: What to commit.
+        now_ms: Unix milliseconds.
+        text: What `encode` made of the deltas, before there was a lock to hold.
+        summary: Status and numbers of nodes, for lists.
 
     Returns:
         The version, or the present one where all of them were there.
@@ -154,7 +168,7 @@ def append(
         number=number,
         committed_at=committed_at,
         late=late,
-        deltas=to_text([delta.at(number).to_json() for delta in new]),
+        deltas=text if text is not None and len(new) == len(deltas) else encode(new),
     )
     report = None if late else next((d.report for d in new if d.report is not None), None)
     advance = {"execution": execution, "new_head": number, "new_time": committed_at}
@@ -195,10 +209,14 @@ def read(session: Session, execution: int, after: int, upto: int | None) -> list
 def version(pipeline_id: str, row: Row) -> Version:
     """Returns a version from number, time, lateness and deltas as they are stored."""
     number, committed_at, late, deltas = row
+    records = from_text(deltas)
+    for record in records:
+        if record["clock"] is None:
+            record["clock"] = number
     return Version(
         pipeline_id,
         number,
         committed_at / 1000,
-        tuple(Delta.from_json(record) for record in from_text(deltas)),
+        tuple(Delta.from_json(record) for record in records),
         bool(late),
     )

@@ -2,13 +2,13 @@
 
 import os
 import threading
-import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Generator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any, ClassVar
 
 from aether_dagster.errors import JournalError
+from aether_dagster.journal import forks
 from aether_dagster.journal.statement import Session
 from aether_dagster.journal.wakeup import Mailbox
 
@@ -40,7 +40,7 @@ class Database(ABC):
         self._forking = False
         self._mailboxes: list[Mailbox] = []
         self.closed = False
-        _forks.databases.add(self)
+        forks.watch(self)
 
     @abstractmethod
     def writing(self) -> AbstractContextManager[Session]:
@@ -164,7 +164,8 @@ class Database(ABC):
     def _borrow(self) -> tuple[Any, bool]:
         self._check()
         with self._guard:
-            self._guard.wait_for(lambda: not self._forking)
+            while self._forking:
+                self._guard.wait()
             self._borrowers.append(threading.get_ident())
             if self._idle:
                 return self._idle.pop(), False
@@ -197,7 +198,8 @@ class Database(ABC):
     def _returned(self) -> None:
         with self._guard:
             self._borrowers.remove(threading.get_ident())
-            self._guard.notify_all()
+            if self._forking:
+                self._guard.notify_all()
 
     def _close_idle(self) -> None:
         idle, self._idle = self._idle, []
@@ -236,38 +238,3 @@ class Database(ABC):
         for mailbox in self._mailboxes:
             mailbox.leave()
         self._idle, self._open, self._borrowers, self._mailboxes = [], set(), [], []
-
-
-class _Forks:
-    """Every database of this process, quiet while the process forks."""
-
-    def __init__(self) -> None:
-        self.databases: weakref.WeakSet[Database] = weakref.WeakSet()
-        self._one_at_a_time = threading.Lock()
-        self._quiet: list[Database] = []
-
-    def before(self) -> None:
-        self._one_at_a_time.acquire()
-        self._quiet = list(self.databases)
-        for database in self._quiet:
-            database.before_fork()
-
-    def after_in_parent(self) -> None:
-        quiet, self._quiet = self._quiet, []
-        for database in quiet:
-            database.after_fork_in_parent()
-        self._one_at_a_time.release()
-
-    def after_in_child(self) -> None:
-        self._one_at_a_time = threading.Lock()
-        self._quiet = []
-        for database in list(self.databases):
-            database.after_fork_in_child()
-
-
-_forks = _Forks()
-os.register_at_fork(
-    before=_forks.before,
-    after_in_parent=_forks.after_in_parent,
-    after_in_child=_forks.after_in_child,
-)

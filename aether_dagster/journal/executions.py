@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import Text, bindparam, func, select, update
@@ -120,10 +121,13 @@ _RESOLVED = Statement(
 )
 
 
+_number = lru_cache(maxsize=256)(ids.pipeline_number)
+
+
 def number_of(session: Session, pipeline_id: str) -> int:
     """Returns the number of a pipeline id; raises UnknownExecution where it cannot be one."""
     try:
-        return ids.pipeline_number(pipeline_id)
+        return _number(pipeline_id)
     except ValueError:
         raise unknown(session, pipeline_id) from None
 

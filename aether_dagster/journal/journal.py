@@ -7,9 +7,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from sqlalchemy import make_url
 from sqlalchemy.engine import URL
-from sqlalchemy.exc import ArgumentError
 
 from aether_dagster.errors import JournalError
 from aether_dagster.journal import commit, executions, fold, leases, migrate, retention, tail
@@ -19,6 +17,7 @@ from aether_dagster.journal.sqlite import SqliteDatabase
 from aether_dagster.journal.statement import Session
 from aether_dagster.journal.text import unix_ms
 from aether_dagster.journal.transaction import ATTEMPTS, Transaction, transact
+from aether_dagster.journal.url import parse
 from aether_dagster.state import Delta, Replica
 
 _LEASE = "execution"
@@ -52,7 +51,7 @@ class Journal:
             JournalError: It cannot be opened, is of a newer version, or the URL is of no engine
                 which is known.
         """
-        parsed = _parse(os.fspath(url))
+        parsed = parse(os.fspath(url))
         database = _database(parsed, read_only)
         try:
             migrate.migrate(database)
@@ -206,10 +205,11 @@ class Journal:
             UnknownExecution: There is no such execution.
             JournalError: The database refuses, or a delta is not JSON.
         """
-        now = unix_ms() if now_ms is None else now_ms
+        text = commit.encode(deltas)
         with self._database.writing() as session:
             head = commit.lock(session, pipeline_id)
-            version = commit.append(session, head, deltas, now_ms=now, summary=summary)
+            now = unix_ms() if now_ms is None else now_ms
+            version = commit.append(session, head, deltas, now_ms=now, text=text, summary=summary)
         if version != head.version and version % fold.INTERVAL == 0:
             self.replica(pipeline_id, version)
         return version
@@ -361,21 +361,6 @@ class Journal:
         for execution in gone:
             self._folder.forget(execution)
         return freed
-
-
-def _parse(url: str) -> URL:
-    if "://" not in url:
-        url = URL.create("sqlite", database=url).render_as_string()
-    try:
-        parsed = make_url(url)
-    except (ArgumentError, ValueError):
-        # Its message could hold a part of the password.
-        raise JournalError("The journal's URL cannot be read; is it sqlite:///path?") from None
-    if parsed.get_backend_name() == "sqlite":
-        if parsed.database in (None, "", ":memory:"):
-            raise JournalError("A journal in memory would be lost; use sqlite:///path/state.db.")
-        return URL.create("sqlite", database=os.fspath(Path(parsed.database).resolve()))
-    return parsed
 
 
 def _database(url: URL, read_only: bool) -> Database:

@@ -11,6 +11,7 @@ from sqlalchemy.engine import URL
 from aether_dagster.errors import JournalError
 from aether_dagster.journal.database import Database
 from aether_dagster.journal.statement import Session, dialect
+from aether_dagster.journal.url import shown
 from aether_dagster.journal.wakeup import Mailbox, NoMailbox
 
 _CHANNEL = "aether_journal"
@@ -122,14 +123,6 @@ def _leave(connection: Any) -> None:
         nowhere = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
         os.dup2(nowhere, connection.fileno(), inheritable=False)
         os.close(nowhere)
-
-
-def shown(url: URL) -> str:
-    """Returns a URL as it may be shown."""
-    hidden = {key: "***" for key in url.query if "password" in key}
-    if hidden:
-        url = url.update_query_dict(hidden)
-    return url.render_as_string(hide_password=True)
 
 
 def _begin_writing(connection: Any) -> None:

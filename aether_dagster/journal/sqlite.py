@@ -20,10 +20,10 @@ _BUSY_SECONDS = 30.0
 
 
 class FileLock:
-    """Lets one thread of one process through; waiting is the kernel's, in the order of arrival.
+    """Lets one thread of one process through; who waits sleeps in the kernel and is woken.
 
-    SQLite's own waiting sleeps and tries again, which starves writers. It is a POSIX lock and not
-    `flock`, because a forked child must not hold its parent's.
+    SQLite's own waiting sleeps for a while and tries again, which starves writers. It is a POSIX
+    lock and not `flock`, because a forked child must not hold its parent's.
     """
 
     _locks: ClassVar["weakref.WeakValueDictionary[str, FileLock]"] = weakref.WeakValueDictionary()
@@ -65,6 +65,8 @@ class FileLock:
     def __exit__(self, *_: object) -> None:
         try:
             fcntl.lockf(self._descriptor, fcntl.LOCK_UN)
+            # Whoever waited is awake but does not run yet: this process would be back before it.
+            os.sched_yield()
         finally:
             self._thread.release()
 
