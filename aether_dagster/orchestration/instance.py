@@ -14,8 +14,9 @@ EMBEDDED = ".aether"
 
 _OURS = "# Written by aetherscript at each start; without this line it is left as it is."
 
-# Launched at once instead of queued for a daemon, which nobody started; Dagster writes a telemetry
-# event for every step, and asks newcomers for their address, unless it is told not to; and its stock storage opens a file per event.
+# Launched at once instead of queued for a daemon, which nobody started. Unless they are turned off,
+# Dagster writes a telemetry event for every step and greets newcomers with a dialog. Its stock
+# storage opens a file for every event.
 _CONFIGURATION = (
     _OURS
     + """
