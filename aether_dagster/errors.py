@@ -165,7 +165,7 @@ class SealError(AetherError):
 
 
 class UnknownKey(SealError):
-    """The file was sealed with a key which is not in the key ring."""
+    """The file was sealed with a key which is not in the key ring, or there is no key at all."""
 
 
 class WrongKey(SealError):
@@ -174,6 +174,10 @@ class WrongKey(SealError):
 
 class Tampered(SealError):
     """The file, or its place in the chain, was changed after it was sealed."""
+
+
+class Truncated(Tampered):
+    """The end of the file is missing."""
 
 
 class NotSealed(SealError):
