@@ -16,7 +16,7 @@ from aether_dagster.journal.text import from_text, to_text
 from aether_dagster.state import ids
 
 _e = executions.c
-_LISTED = (
+LISTED = (
     _e.number,
     _e.run_id,
     _e.pipeline,
@@ -34,7 +34,7 @@ _LISTED = (
     _e.refused,
 )
 _WHOLE = (
-    select(*_LISTED, documents.c.document, resolutions.c.resolved)
+    select(*LISTED, documents.c.document, resolutions.c.resolved)
     .join(documents, documents.c.digest == _e.document)
     .outerjoin(resolutions, resolutions.c.execution == _e.number)
 )
@@ -43,10 +43,10 @@ _BY_RUN = Statement(
     lambda _: _WHOLE.where(_e.run_id == bindparam("run_id"), _e.pipeline == bindparam("pipeline"))
 )
 _OF_RUN = Statement(lambda _: _WHOLE.where(_e.run_id == bindparam("run_id")).order_by(_e.number))
-_NEWEST = Statement(lambda _: select(*_LISTED).order_by(_e.number.desc()).limit(bindparam("limit")))
+_NEWEST = Statement(lambda _: select(*LISTED).order_by(_e.number.desc()).limit(bindparam("limit")))
 _NEWEST_OF_PIPELINE = Statement(
     lambda _: (
-        select(*_LISTED)
+        select(*LISTED)
         .where(_e.pipeline == bindparam("pipeline"))
         .order_by(_e.number.desc())
         .limit(bindparam("limit"))
@@ -233,7 +233,12 @@ def newest(
         rows = session.rows(_NEWEST, limit=bound)
     else:
         rows = session.rows(_NEWEST_OF_PIPELINE, pipeline=pipeline, limit=bound)
-    return [_record((*row, None, None)) for row in rows]
+    return [listed(row) for row in rows]
+
+
+def listed(row: Row) -> ExecutionRecord:
+    """Returns an execution from the columns of lists, `LISTED`."""
+    return _record((*row, None, None))
 
 
 def lock_creation(session: Session) -> int | None:

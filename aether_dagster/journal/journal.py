@@ -17,6 +17,7 @@ from aether_dagster.journal.sqlite import SqliteDatabase
 from aether_dagster.journal.statement import Session
 from aether_dagster.journal.text import unix_ms
 from aether_dagster.journal.transaction import ATTEMPTS, Transaction, transact
+from aether_dagster.journal.unfinished import unfinished
 from aether_dagster.journal.url import parse
 from aether_dagster.state import Delta, Replica
 
@@ -178,6 +179,15 @@ class Journal:
         """
         with self._database.reading() as session:
             return executions.newest(session, limit, pipeline)
+
+    def unfinished(self) -> list[ExecutionRecord]:
+        """Returns the executions which somebody still has to end, oldest first, as `executions`.
+
+        Those without a report, and those whose keeper finalized them and did not let go of their
+        lease, for it may have died before their files were written. As quick as they are few.
+        """
+        with self._database.reading() as session:
+            return unfinished(session, _LEASE)
 
     def append(
         self,

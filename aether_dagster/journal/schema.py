@@ -63,6 +63,12 @@ executions = Table(
     Index("aether_executions_by_pipeline", "pipeline", "number"),
     Index("aether_executions_by_document", "document"),
 )
+Index(
+    "aether_executions_unfinished",
+    executions.c.number,
+    sqlite_where=executions.c.finalized.is_(None),
+    postgresql_where=executions.c.finalized.is_(None),
+)
 
 # Large and written once, so not in the row which every commit rewrites; many executions share one.
 documents = Table(
