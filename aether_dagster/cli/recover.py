@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING
 import click
 
 from aether_dagster.cli.status import ExitStatus
+from aether_dagster.errors import SettingsError
 
 if TYPE_CHECKING:
     from aether_dagster.orchestration.reconcile import Reconciliation
+
+_UNSOLVED = ("unproven", "error")
 
 
 @click.command
@@ -20,7 +23,8 @@ if TYPE_CHECKING:
 @click.option(
     "--force",
     is_flag=True,
-    help="Take the process for dead without proof: it ran on another host, and you know.",
+    help="Take a process for dead of which nothing can be proven: it ran on another host, and you "
+    "know. One which is known to live is left alone all the same.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object for each execution.")
 def recover(*, pipeline_id: str | None, force: bool, as_json: bool) -> int:
@@ -28,26 +32,31 @@ def recover(*, pipeline_id: str | None, force: bool, as_json: bool) -> int:
 
     Looks at every execution which has not ended, or at PIPELINE_ID alone. One whose process lives
     is left as it is. What Dagster's log proves is committed, running nodes end as WorkerLost, and
-    the state history is completed. Exit status 1: of some it is not proven that they died.
+    the state history is completed. Exit status 1: of some it is not proven that they died, or
+    they could not be brought to their end.
     """
     from aether_dagster.journal import Journal
-    from aether_dagster.orchestration.instance import open_instance
-    from aether_dagster.orchestration.reconcile import reconcile, reconcile_all
+    from aether_dagster.orchestration.instance import EMBEDDED, open_instance
+    from aether_dagster.orchestration.reconcile import Reconciler
     from aether_dagster.orchestration.settings import AetherSettings
     from aether_dagster.values import ValueStore
 
     directory = Path.cwd()
+    if not os.environ.get("DAGSTER_HOME") and not (directory / EMBEDDED).is_dir():
+        raise SettingsError(
+            f"There is no {EMBEDDED} here: run this in the folder which the pipeline ran in, or "
+            "set DAGSTER_HOME to the Dagster instance which has its runs."
+        )
     settings = AetherSettings().with_environment(os.environ).anchored(directory)
     with (
         open_instance(os.environ, directory) as instance,
         Journal.open(settings.journal_url(instance)) as journal,
     ):
-        artifacts = settings.artifacts_url(instance)
+        values = ValueStore(settings.artifacts_url(instance))
+        reconciler = Reconciler(instance, journal, values, settings.history)
         if pipeline_id is None:
-            return _show(reconcile_all(instance, journal, artifacts, force=force), as_json=as_json)
-        record = journal.record(pipeline_id)
-        result = reconcile(instance, journal, record, ValueStore(artifacts), force=force)
-        return _show([result], as_json=as_json)
+            return _show(reconciler.reconcile_all(force=force), as_json=as_json)
+        return _show([reconciler.reconcile(pipeline_id, force=force)], as_json=as_json)
 
 
 def _show(results: Iterable["Reconciliation"], *, as_json: bool) -> int:
@@ -55,7 +64,7 @@ def _show(results: Iterable["Reconciliation"], *, as_json: bool) -> int:
     shown = 0
     for result in results:
         shown += 1
-        if result.verdict == "unproven":
+        if result.verdict in _UNSOLVED:
             status = ExitStatus.PIPELINE_FAILED
         if as_json:
             click.echo(json.dumps(asdict(result)))

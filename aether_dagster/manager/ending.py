@@ -28,11 +28,13 @@ class RunEnd:
         cancelled: Somebody cancelled or interrupted it.
         resource_error: The message, where resources failed before a step could start.
         error: The message of another reason why the run as a whole failed.
+        lost: The run's process died.
     """
 
     cancelled: bool = False
     resource_error: str | None = None
     error: str | None = None
+    lost: bool = False
 
 
 def error_record(type: str, message: str, attempt: int, **more: Any) -> dict[str, Any]:
@@ -66,7 +68,8 @@ def run_status(replica: Replica, end: RunEnd) -> RunStatus:
     if end.cancelled:
         return "cancelled"
     done = all(replica.outcome(name).status == SUCCEEDED for name in replica.nodes())
-    return "succeeded" if done and not end.resource_error and not end.error else "failed"
+    whole = not (end.resource_error or end.error or end.lost)
+    return "succeeded" if done and whole else "failed"
 
 
 def count_nodes(replica: Replica) -> dict[str, Any]:
@@ -103,6 +106,8 @@ def _why_never_started(causes: Sequence[str], end: RunEnd) -> dict[str, Any] | N
         return error_record("Cancelled", "The run was cancelled before this node started.", 0)
     if end.resource_error is not None:
         return error_record("ResourceFailed", end.resource_error, 0)
+    if end.lost:
+        return error_record("WorkerLost", "The run's process died before this node started.", 0)
     if end.error is not None:
         return error_record("RunFailed", end.error, 0)
     return None

@@ -53,6 +53,7 @@ class StateManager:
         plugins: Sequence[str] = (),
         history: HistoryStore | None = None,
         read_file: Callable[[str], str] | None = None,
+        keep: bool = False,
     ) -> Execution:
         """Opens the execution of a run and a pipeline; the first who comes initializes it.
 
@@ -68,6 +69,8 @@ class StateManager:
             plugins: The resolved plugins, `Name@x.y.z`.
             history: Where a state history is kept, if it is.
             read_file: Reads the `${file./path}` references.
+            keep: This process will end the execution. From its first version on it has the lease,
+                so that its death can be proven at any time.
 
         Raises:
             ExecutionMismatch: The execution was begun with another document.
@@ -85,7 +88,7 @@ class StateManager:
         )
         if record.config_hash == document.config_hash:
             resolver = _Resolver(document, environ, partition, read_file or _read_text)
-            record = self._initialized(record, resolver, selected, plugins, history)
+            record = self._initialized(record, resolver, selected, plugins, history, keep)
         return self.attach(record, document)
 
     def attach(self, record: ExecutionRecord, document: Document) -> Execution:
@@ -111,6 +114,7 @@ class StateManager:
         selected: Sequence[str] | None,
         plugins: Sequence[str],
         history: HistoryStore | None,
+        keep: bool,
     ) -> ExecutionRecord:
         """Initializes the execution, or waits for the process which does, or for its death."""
         holder = own_identity()
@@ -122,7 +126,8 @@ class StateManager:
                 finally:
                     # Its id may be another one now.
                     record = self.journal.find(record.run_id, record.pipeline) or record
-                    self.journal.release(record.pipeline_id, holder)
+                    if not keep or record.head == 0:
+                        self.journal.release(record.pipeline_id, holder)
             elif time.monotonic() > give_up:
                 raise StateError(
                     f"Execution {record.pipeline_id} was reserved by another process which did "

@@ -2,41 +2,35 @@
 
 Used by `aetherscript recover` and by the sensor which `build_defs` includes. It reads the log
 through the same projection as the live run side, and joins what it finds: with a live journal
-that changes nothing.
+that changes nothing. All which it does may be done twice, by two processes at once, and after it
+was killed in the middle.
 """
 
 import json
-import time
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 import dagster as dg
 
+from aether_dagster.errors import AetherError
 from aether_dagster.journal import ExecutionRecord, Journal
+from aether_dagster.manager import Execution, StateManager
 from aether_dagster.manager.ending import RunEnd
-from aether_dagster.manager.identity import is_gone, own_identity
-from aether_dagster.manager.manager import LEASE_SECONDS, StateManager
-from aether_dagster.orchestration.listener import STEP_EVENTS, step_report
-from aether_dagster.orchestration.names import op_name
-from aether_dagster.script import Document, parse_document
+from aether_dagster.manager.manager import LEASE_SECONDS
+from aether_dagster.orchestration.evidence import CANCELLED, evidence_deltas, read_log, run_end
+from aether_dagster.orchestration.keeper import find_keeper, has_ended, reconciler
+from aether_dagster.plugins.secrets import secret_reader
+from aether_dagster.script import parse_document
 from aether_dagster.snapshot import HistoryStore, Projection
-from aether_dagster.state import Authority, Delta, Evidence, NodeDelta, Replica
-from aether_dagster.state.ids import delta_id
+from aether_dagster.state import Delta, Replica
 from aether_dagster.state.mask import Path
-from aether_dagster.values import ValueStore, fit_node_record
+from aether_dagster.values import ValueStore
 
-Verdict = Literal["ended", "alive", "unproven", "already", "never began"]
+Verdict = Literal["ended", "removed", "already", "alive", "unproven", "error"]
 
-_TERMINAL = frozenset(
-    {dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED}
-)
-_CANCELLED = frozenset({dg.DagsterRunStatus.CANCELED, dg.DagsterRunStatus.CANCELING})
-
-_UNPROVEN = (
-    "It ran on another host and Dagster's run has not ended; if you know that its process is "
-    "dead, say so with --force."
-)
+_DIED = "The process of this run died, as AetherScript found."
 
 
 @dataclass(frozen=True)
@@ -45,9 +39,9 @@ class Reconciliation:
 
     Args:
         pipeline_id: The execution.
-        verdict: `ended`: brought to its end now; `alive`: its process lives; `unproven`: it ran on
-            another host and Dagster's run has not ended; `already`: it had ended; `never began`:
-            it has no state.
+        verdict: `ended`: brought to its end now; `removed`: it had never begun, and nothing is
+            kept of it; `already`: it had ended; `alive`: its process lives; `unproven`: nothing
+            proves that it died; `error`: it could not be brought to its end.
         status: The report's status, where it has ended.
         reason: One sentence for people.
     """
@@ -58,147 +52,146 @@ class Reconciliation:
     reason: str
 
 
-def reconcile(
-    instance: dg.DagsterInstance,
-    journal: Journal,
-    record: ExecutionRecord,
-    values: ValueStore,
-    *,
-    force: bool = False,
-) -> Reconciliation:
-    """Ends one execution if its process is proven dead or its run has ended; else leaves it.
-
-    Args:
-        instance: The Dagster instance which has its run.
-        journal: The journal which has its state.
-        record: The execution.
-        values: The artifact store.
-        force: Take its process for dead without proof.
-    """
-    if record.head == 0:
-        return _result(record, "never began", None, "It was reserved and never initialized.")
-    if record.finalized is not None:
-        return _result(record, "already", record.status, f"It had {record.status} before.")
-    run = instance.get_run_by_id(record.run_id)
-    ended = run is None or run.status in _TERMINAL
-    alive = _holder_lives(journal, record, ended=ended)
-    if alive is True:
-        return _result(record, "alive", None, "The process which runs it lives.")
-    if alive is None and not force:
-        return _result(record, "unproven", None, _UNPROVEN)
-    holder = own_identity()
-    lost = journal.lease(record.pipeline_id)
-    if lost is not None:
-        journal.release(record.pipeline_id, lost.holder)
-    if not journal.acquire(record.pipeline_id, holder, LEASE_SECONDS):
-        return _result(record, "alive", None, "Another process is ending it.")
-    try:
-        if run is not None and run.status not in _TERMINAL:
-            instance.report_run_failed(run, "The process of this run died, as AetherScript found.")
-            run = instance.get_run_by_id(record.run_id)
-        status = _end(instance, journal, record, values, run)
-    finally:
-        journal.release(record.pipeline_id, holder)
-    return _result(record, "ended", status, f"Brought to its end: {status}.")
-
-
-def reconcile_all(
-    instance: dg.DagsterInstance, journal: Journal, artifacts_url: str, *, force: bool = False
-) -> Iterator[Reconciliation]:
-    """Reconciles every execution of a journal which has not ended, oldest first.
+@dataclass(frozen=True)
+class Reconciler:
+    """Brings executions of a journal to their true end.
 
     Args:
         instance: The Dagster instance which has their runs.
-        journal: The journal.
-        artifacts_url: Its artifact store.
-        force: Take their processes for dead without proof.
+        journal: The journal which has their state.
+        values: Its artifact store.
+        history: Where state histories are kept, with its password where it has one; the journal
+            knows the folders, and no passwords.
     """
-    values = ValueStore(artifacts_url)
-    for record in reversed(journal.executions()):
-        if record.finalized is None and record.head > 0:
-            yield reconcile(instance, journal, record, values, force=force)
 
+    instance: dg.DagsterInstance
+    journal: Journal
+    values: ValueStore
+    history: str | None = None
 
-def evidence_deltas(
-    records: Iterable[dg.EventLogRecord], document: Document, pipeline_id: str
-) -> list[Delta]:
-    """Returns what Dagster's step events say of an execution, one delta for each event.
+    def reconcile_all(self, *, force: bool = False) -> Iterator[Reconciliation]:
+        """Reconciles every execution which has not ended, oldest first.
 
-    Args:
-        records: Events of the run, in any order and any number of times.
-        document: The execution's document.
-        pipeline_id: The execution.
-    """
-    steps = {op_name(document, step): step for step in document.order}
-    deltas: dict[int, Delta] = {}
-    for record in records:
-        event = record.event_log_entry.dagster_event
-        report = None if event is None else step_report(event)
-        step = None if report is None else steps.get(report.step_key)
-        if report is None or step is None:
-            continue
-        error = report.error
-        if error is not None:
-            error = fit_node_record({"error": error}, _nothing_to_spill)["error"]
-        evidence = Evidence(report.kind, error, round(record.event_log_entry.timestamp, 3))
-        deltas[record.storage_id] = Delta(
-            delta_id(pipeline_id, "dagster", record.storage_id),
-            Authority.RECONCILIATION,
-            actor="dagster",
-            clock=record.storage_id,
-            nodes={step: NodeDelta(evidence={record.storage_id: evidence})},
+        What goes wrong with one is told as its verdict, and keeps nobody from the others.
+
+        Args:
+            force: Take processes of which nothing can be proven for dead.
+        """
+        for record in self.journal.unfinished():
+            try:
+                yield self.reconcile(record.pipeline_id, force=force)
+            except AetherError as error:
+                yield Reconciliation(record.pipeline_id, "error", None, str(error))
+
+    def reconcile(self, pipeline_id: str, *, force: bool = False) -> Reconciliation:
+        """Ends one execution if its process is proven dead or its run has ended; else leaves it.
+
+        Args:
+            pipeline_id: The execution.
+            force: Take its process for dead where nothing can be proven.
+
+        Raises:
+            UnknownExecution: There is no such execution.
+            SnapshotError: Its state history cannot be written; it is tried again the next time.
+            AetherError: Something else of it cannot be read or written.
+        """
+        record = self.journal.record(pipeline_id)
+        run = self.instance.get_run_by_id(record.run_id)
+        keeper = find_keeper(self.instance, self.journal, record, run)
+        # Read again: who let go of it since the first time has finalized it before.
+        record = self.journal.record(pipeline_id)
+        if record.finalized is not None and keeper.lease is None:
+            return _result(record, "already", f"It had {record.status} before.")
+        if keeper.lives or (keeper.lives is None and not force):
+            return _result(record, "alive" if keeper.lives else "unproven", keeper.reason)
+        holder = reconciler()
+        if keeper.lease is not None:
+            # Ended and not released: until somebody else has it, it says whose death was proven.
+            self.journal.renew(pipeline_id, keeper.lease.holder, 0)
+        if not self.journal.acquire(pipeline_id, holder, LEASE_SECONDS):
+            return _result(record, "alive", "Another process is bringing it to its end.")
+        try:
+            return self._end(record, run, holder)
+        except BaseException:
+            self.journal.renew(pipeline_id, holder, 0)
+            raise
+
+    def _end(
+        self, record: ExecutionRecord, run: dg.DagsterRun | None, holder: str
+    ) -> Reconciliation:
+        run = self._told(run)
+        if record.head == 0:
+            self._remove(record)
+            return _result(record, "removed", "It was reserved and never began.")
+        if record.finalized is None:
+            self._finalize(record, run)
+        if record.history is not None:
+            write_history(self.journal, record, self._store(record.history))
+        self.journal.release(record.pipeline_id, holder)
+        record = self.journal.record(record.pipeline_id)
+        return _result(record, "ended", f"Brought to its end: {record.status}.")
+
+    def _told(self, run: dg.DagsterRun | None) -> dg.DagsterRun | None:
+        """Tells Dagster that a run's process is dead, if it does not know; returns the run."""
+        if run is None or has_ended(run):
+            return run
+        if run.status in CANCELLED:
+            self.instance.report_run_canceled(run, _DIED)
+        else:
+            self.instance.report_run_failed(run, _DIED)
+        return self.instance.get_run_by_id(run.run_id)
+
+    def _finalize(self, record: ExecutionRecord, run: dg.DagsterRun | None) -> None:
+        document = parse_document(json.dumps(record.document), file=record.pipeline)
+        execution = StateManager(self.journal, self.values).attach(record, document)
+        reader = secret_reader(document.pipeline.context.secret_store, os.environ)
+        execution.redaction.learn(execution.resolved.secrets(secret=reader, environ=os.environ))
+        end = RunEnd(lost=True) if run is None else self._join_log(execution, run)
+        execution.end_nodes(end)
+        removed = self.values.remove(execution.id, execution.referenced_values())
+        details: Mapping[str, object] = (
+            {"cleanup": {"failures": list(removed.failures)}} if removed.failures else {}
         )
-    return list(deltas.values())
+        execution.finalize(end, details=details)
+
+    def _join_log(self, execution: Execution, run: dg.DagsterRun) -> RunEnd:
+        log = read_log(self.instance, run, execution.document)
+        deltas = evidence_deltas(
+            log.records, log.steps, execution.id, redact=execution.redaction.value
+        )
+        if _say_something_new(execution.replica, deltas):
+            self.journal.append(execution.id, deltas)
+        return run_end(run, log.records)
+
+    def _remove(self, record: ExecutionRecord) -> None:
+        self.journal.prune([record.pipeline_id])
+        if record.history is not None:
+            store, folder = self._store(record.history)
+            store.discard(folder)
+
+    def _store(self, location: str) -> tuple[HistoryStore, str]:
+        store, folder = HistoryStore.containing(location)
+        if self.history is not None:
+            known = HistoryStore(self.history)
+            if f"{known.url.rstrip('/')}/{folder}" == location:
+                return known, folder
+        return store, folder
 
 
-def run_end(run: dg.DagsterRun | None) -> RunEnd:
-    """Returns how a run ended, as Dagster's record of it says."""
-    if run is None:
-        return RunEnd(error="Dagster has no record of the run any more.")
-    if run.status in _CANCELLED:
-        return RunEnd(cancelled=True)
-    failed = run.status != dg.DagsterRunStatus.SUCCESS
-    return RunEnd(error="The run ended before this node started." if failed else None)
-
-
-def _end(
-    instance: dg.DagsterInstance,
-    journal: Journal,
-    record: ExecutionRecord,
-    values: ValueStore,
-    run: dg.DagsterRun | None,
-) -> str:
-    record = journal.record(record.pipeline_id)
-    document = parse_document(json.dumps(record.document), file=record.pipeline)
-    execution = StateManager(journal, values).attach(record, document)
-    events = instance.get_records_for_run(record.run_id, of_type=set(STEP_EVENTS)).records
-    deltas = evidence_deltas(events, document, execution.id)
-    if _says_something_new(execution.replica, deltas):
-        journal.append(execution.id, deltas)
-    end = run_end(run)
-    execution.end_nodes(end)
-    removed = values.remove(execution.id, execution.referenced_values())
-    details: Mapping[str, object] = (
-        {"cleanup": {"failures": list(removed.failures)}} if removed.failures else {}
-    )
-    report = execution.finalize(end, details=details)
-    if record.history is not None:
-        write_history(journal, record, record.history)
-    return str(report["status"])
-
-
-def write_history(journal: Journal, record: ExecutionRecord, location: str) -> None:
+def write_history(
+    journal: Journal, record: ExecutionRecord, place: tuple[HistoryStore, str]
+) -> None:
     """Writes an execution's files from the journal, as the run itself would have.
 
     Args:
         journal: The journal.
         record: The execution.
-        location: Path or URL of its folder.
+        place: The history, and the execution's folder in it.
 
     Raises:
         SnapshotError: They cannot be written.
     """
-    store, folder = HistoryStore.containing(location)
+    store, folder = place
     projection = Projection()
     for version in journal.versions(record.pipeline_id):
         if not version.late:
@@ -206,32 +199,12 @@ def write_history(journal: Journal, record: ExecutionRecord, location: str) -> N
                 store.write(folder, file.name, file.data)
 
 
-def _holder_lives(journal: Journal, record: ExecutionRecord, *, ended: bool) -> bool | None:
-    """Tells whether the process which keeps an execution lives; None where nothing proves it."""
-    lease = journal.lease(record.pipeline_id)
-    if lease is None:
-        # A run under an executor which is not ours: nobody keeps it but Dagster.
-        return not ended
-    if is_gone(lease.holder) is True:
-        return False
-    expired = lease.expires <= time.time()
-    if not expired:
-        return True
-    # A process which was stopped for a while has lost its lease and is alive all the same.
-    return True if is_gone(lease.holder) is False else (False if ended else None)
-
-
-def _says_something_new(replica: Replica, deltas: Iterable[Delta]) -> bool:
+def _say_something_new(replica: Replica, deltas: Iterable[Delta]) -> bool:
     trial = replica.copy()
     # Every delta is applied: what one event means may hang on another.
     return bool(set[Path]().union(*(trial.apply(delta) for delta in deltas)))
 
 
-def _nothing_to_spill(value: object) -> dict[str, object]:
-    raise AssertionError(f"an error is cut, never spilled: {type(value)}")
-
-
-def _result(
-    record: ExecutionRecord, verdict: Verdict, status: str | None, reason: str
-) -> Reconciliation:
+def _result(record: ExecutionRecord, verdict: Verdict, reason: str) -> Reconciliation:
+    status = None if record.finalized is None else record.status
     return Reconciliation(record.pipeline_id, verdict, status, reason)

@@ -192,7 +192,7 @@ class _Tracked:
     ):
         self._settings = pipeline.settings
         self.execution: Execution = open_execution(
-            context.instance, context.dagster_run, pipeline, selected=selected
+            context.instance, context.dagster_run, pipeline, selected=selected, keep=True
         )
         self._journal: Journal = self.execution.journal
         self._holder = own_identity()

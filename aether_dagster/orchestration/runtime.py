@@ -1,5 +1,6 @@
 """The executions which this process takes part in, opened once for all who need them."""
 
+import atexit
 import os
 import threading
 from functools import lru_cache
@@ -25,6 +26,7 @@ def open_execution(
     pipeline: CompiledPipeline,
     *,
     selected: tuple[str, ...] | None = None,
+    keep: bool = False,
 ) -> Execution:
     """Returns this process' execution of a run and a pipeline; the first who asks initializes it.
 
@@ -34,6 +36,7 @@ def open_execution(
         pipeline: The pipeline as this process compiled it.
         selected: The steps which the run covers, where the caller knows; else what the run
             says it selects.
+        keep: The caller will end the execution.
 
     Raises:
         ExecutionMismatch: The document changed since the run began.
@@ -43,7 +46,7 @@ def open_execution(
     key = (os.getpid(), run.run_id, pipeline.document.name)
     with _lock:
         if key not in _executions:
-            _executions[key] = _open(instance, run, pipeline, selected)
+            _executions[key] = _open(instance, run, pipeline, selected, keep)
         return _executions[key]
 
 
@@ -61,6 +64,7 @@ def _open(
     run: dg.DagsterRun,
     pipeline: CompiledPipeline,
     selected: tuple[str, ...] | None,
+    keep: bool,
 ) -> Execution:
     settings = pipeline.settings
     manager = StateManager(
@@ -74,6 +78,7 @@ def _open(
         environ=os.environ,
         partition=run.tags.get("dagster/partition"),
         history=None if settings.history is None else HistoryStore(settings.history),
+        keep=keep,
     )
     # Another process may have put one of them into a value which this one is going to show.
     reader = secret_reader(pipeline.secret_store, os.environ)
@@ -97,6 +102,12 @@ def _selected(run: dg.DagsterRun, pipeline: CompiledPipeline) -> tuple[str, ...]
     return None
 
 
-# A journal may be used by threads and after a fork; one of each URL is enough for a process.
-_journal = lru_cache(maxsize=8)(Journal.open)
+@lru_cache(maxsize=8)
+def _journal(url: str) -> Journal:
+    # It may be used by threads and after a fork; one of each URL is enough for a process.
+    journal = Journal.open(url)
+    atexit.register(journal.close)
+    return journal
+
+
 value_store = lru_cache(maxsize=8)(ValueStore)

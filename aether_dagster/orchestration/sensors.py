@@ -1,16 +1,21 @@
 """Sensors which `build_defs` includes: the one which ends executions whose process died."""
 
+import time
 from functools import lru_cache
 
 import dagster as dg
 
 from aether_dagster.errors import AetherError
 from aether_dagster.journal import Journal
-from aether_dagster.orchestration.reconcile import Reconciliation, reconcile_all
+from aether_dagster.orchestration.reconcile import Reconciler, Reconciliation
 from aether_dagster.orchestration.settings import AetherSettings
+from aether_dagster.values import ValueStore
 
 # How often a deployment looks for executions whose process died, in seconds.
 _INTERVAL = 30
+# How long it takes at most for that, in seconds; what is left is looked at the next time. Dagster
+# ends an evaluation which takes longer than 60 s.
+_LIMIT = 30.0
 
 _known: set[AetherSettings] = set()
 
@@ -21,21 +26,45 @@ def watch_over(settings: AetherSettings) -> None:
 
 
 def _reconcile(context: dg.SensorEvaluationContext) -> dg.SkipReason:
-    ended: list[Reconciliation] = []
+    give_up = time.monotonic() + _LIMIT
     looked = 0
-    for settings in _known:
-        url, artifacts = (
-            settings.journal_url(context.instance),
-            settings.artifacts_url(context.instance),
-        )
-        for result in reconcile_all(context.instance, _journal(url), artifacts):
-            looked += 1
-            if result.verdict == "ended":
-                ended.append(result)
-                context.log.info("%s: %s", result.pipeline_id, result.reason)
-    found = ", ".join(f"{each.pipeline_id} ({each.status})" for each in ended)
+    ended: list[str] = []
+    failures: list[str] = []
+    for settings in sorted(_known, key=repr):
+        try:
+            for result in _reconciler(settings, context.instance).reconcile_all():
+                looked += 1
+                _note(context, result, ended, failures)
+                if time.monotonic() > give_up:
+                    break
+        except AetherError as error:
+            failures.append(str(error))
+    if failures:
+        raise dg.Failure(" ".join(failures))
     return dg.SkipReason(
-        f"{looked} unfinished executions; brought to their end: {found or 'none'}."
+        f"{looked} unfinished executions; brought to their end: {', '.join(ended) or 'none'}."
+    )
+
+
+def _note(
+    context: dg.SensorEvaluationContext,
+    result: Reconciliation,
+    ended: list[str],
+    failures: list[str],
+) -> None:
+    if result.verdict == "error":
+        failures.append(f"{result.pipeline_id}: {result.reason}")
+    elif result.verdict in ("ended", "removed"):
+        ended.append(f"{result.pipeline_id} ({result.status or result.verdict})")
+        context.log.info("%s: %s", result.pipeline_id, result.reason)
+
+
+def _reconciler(settings: AetherSettings, instance: dg.DagsterInstance) -> Reconciler:
+    return Reconciler(
+        instance,
+        _journal(settings.journal_url(instance)),
+        ValueStore(settings.artifacts_url(instance)),
+        settings.history,
     )
 
 
@@ -49,9 +78,4 @@ aether_reconcile_sensor = dg.SensorDefinition(
 """Does what `aetherscript recover` does; one object, so that definitions merge."""
 
 
-@lru_cache(maxsize=8)
-def _journal(url: str) -> Journal:
-    try:
-        return Journal.open(url)
-    except AetherError as error:
-        raise dg.Failure(str(error)) from None
+_journal = lru_cache(maxsize=8)(Journal.open)

@@ -48,6 +48,11 @@ class LocalFolders:
                 raise FolderExists(folder) from error
             _fsync_folder(self._root)
 
+    def discard(self, folder: str) -> None:
+        """Removes a folder which holds nothing, if it is there."""
+        with contextlib.suppress(OSError):
+            (self._root / folder).rmdir()
+
     def write(self, folder: str, name: str, data: bytes) -> None:
         """Writes a file whole."""
         target = self._root / folder / name

@@ -37,6 +37,12 @@ class RemoteFolders:
             except FileExistsError as error:
                 raise FolderExists(folder) from error
 
+    def discard(self, folder: str) -> None:
+        """Removes a folder which holds nothing, if it is there."""
+        # An object store has no folders, and says so in its own way.
+        with contextlib.suppress(Exception):
+            self._fs.rmdir(f"{self._root}/{folder}")
+
     def write(self, folder: str, name: str, data: bytes) -> None:
         """Writes a file whole."""
         with self._explained(f"does not let {folder}/{name} be written"):

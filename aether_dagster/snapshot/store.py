@@ -19,6 +19,10 @@ class Folders(Protocol):
         """Creates a folder; raises FolderExists where it is there."""
         ...
 
+    def discard(self, folder: str) -> None:
+        """Removes a folder which holds nothing, if it is there."""
+        ...
+
     def write(self, folder: str, name: str, data: bytes) -> None:
         """Writes a file whole."""
         ...
@@ -78,6 +82,10 @@ class HistoryStore:
             SnapshotError: It cannot be created.
         """
         self._folders.create(folder)
+
+    def discard(self, folder: str) -> None:
+        """Removes the folder of an execution which never began; one which holds a file stays."""
+        self._folders.discard(folder)
 
     def write(self, folder: str, name: str, data: bytes) -> None:
         """Writes a file whole, in place of one of that name; returns once it is durable.
