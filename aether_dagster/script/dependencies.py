@@ -70,7 +70,9 @@ def metadata_of(raw: Any) -> dict[str, Any]:
     }
 
 
-def link(raw: Any, findings: Findings, environ: Mapping[str, str] | None) -> Links:
+def link(
+    raw: Any, findings: Findings, environ: Mapping[str, str] | None, *, connecting: bool = True
+) -> Links:
     """Follow every reference and `dependsOn` of a document.
 
     Args:
@@ -78,13 +80,23 @@ def link(raw: Any, findings: Findings, environ: Mapping[str, str] | None) -> Lin
         findings: Takes the problems: names, steps and keys which do not exist, credentials
             which stand in the document, cycles.
         environ: The environment to look names up in; None leaves them unchecked.
+        connecting: Whether the names in `connectors` must be in it too. They resolve in the
+            process which connects, and that may be another one.
     """
-    return _Linker(raw, findings, environ).link()
+    return _Linker(raw, findings, environ, connecting=connecting).link()
 
 
 class _Linker:
-    def __init__(self, raw: Any, findings: Findings, environ: Mapping[str, str] | None):
+    def __init__(
+        self,
+        raw: Any,
+        findings: Findings,
+        environ: Mapping[str, str] | None,
+        *,
+        connecting: bool,
+    ):
         self._raw = raw
+        self._connecting = connecting
         self._findings = findings
         self._environ = environ
         self._variables = mapping_at(raw, "variables")
@@ -255,6 +267,8 @@ class _Linker:
         if reference.name in self._variables:
             return
         if self._environ is None or reference.name in self._environ:
+            return
+        if where[0] == "connectors" and not self._connecting:
             return
         known = [*self._variables, *SYSTEM_NAMES]
         self._findings.add(

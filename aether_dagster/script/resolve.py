@@ -239,7 +239,7 @@ def resolve(
     findings = Findings(document.file, document.loaded)
     raw = document.pipeline.model_dump(by_alias=True)
     findings.name_steps(raw["pipeline"]["steps"])
-    links = link(raw, findings, environ)
+    links = link(raw, findings, environ, connecting=False)
     names = {name for name in links.names if name in environ}
     # A URL with a password in it is a secret wherever it goes, declared or not.
     secret_names = links.secret_names | {n for n in names if any(url_passwords(environ[n]))}

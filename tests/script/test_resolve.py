@@ -146,7 +146,7 @@ def test_the_first_context():
 def test_everything_missing_is_told_before_anything_runs():
     found = document(
         "{a: '${NOWHERE}', b: 'x ${file./none}', c: '${PARTITION_KEY}'}",
-        "connectors: {db: {type: sql, url: '${DB_URL}'}}\n",
+        "context: {environment_vars: {DB: '${DB_URL}'}}\n",
     )
     problems = told(resolved, found, {"DB_URI": "x"})
     assert [problem.split(" ")[0] for problem in problems] == [
@@ -229,3 +229,12 @@ def test_hooks_have_their_arguments_resolved_too():
         "onFailure", 0, outputs={}, secret={}.__getitem__, environ={}
     )
     assert result.args == {"message": "pipeline_01H3XYZ9 failed"}
+
+
+def test_names_in_connectors_are_looked_up_where_the_connection_is_made():
+    found = document(head="connectors: {w: {type: sql, url: '${ELSEWHERE}'}}\n")
+    begun = resolve(found, environ={}, system=SYSTEM, read_file=str)
+    there = {"ELSEWHERE": "sqlite:///x.db"}
+    assert begun.connector("w", environ=there, secret=str).args["url"] == "sqlite:///x.db"
+    with pytest.raises(ScriptError, match="ELSEWHERE"):
+        begun.connector("w", environ={}, secret=str)
