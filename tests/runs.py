@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -27,6 +28,7 @@ from tests import oracle, schemas
 
 PACKAGES = str(Path(aether_dagster.__file__).parents[1])
 DRIVER = Path(__file__).with_name("driver.py")
+STEP_CODE = Path(__file__).parent / "orchestration" / "step_code.py"
 MARK = "AETHER_TEST_MARK"
 LIMIT = 90.0
 
@@ -95,6 +97,24 @@ class Driver:
             os.killpg(self.process.pid, signal.SIGINT)
         else:
             self.process.send_signal(signal.SIGINT)
+
+    def pause(self, seconds: float) -> None:
+        """Lets it run on for a while."""
+        with suppress(subprocess.TimeoutExpired):
+            self.process.wait(seconds)
+
+    def kill(self) -> None:
+        """Ends it, where a test has not waited for its end."""
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+
+    def left(self, pipeline: str, *, order: int = 0) -> "Left":
+        """Waits for its end, and returns what an order left."""
+        outcomes = self.end()
+        assert len(outcomes) > order, self.errors.read_text()
+        assert "run_id" in outcomes[order], outcomes[order]
+        return Left(self.directory, outcomes[order]["run_id"], pipeline)
 
     def end(self) -> list[dict[str, Any]]:
         """Waits for its end, and returns the outcomes of the orders which were done."""
@@ -288,12 +308,23 @@ def check_clean(driver: Driver) -> None:
     assert temporary == []
 
 
-def left_by(driver: Driver, outcome: Mapping[str, Any], pipeline: str) -> Left:
-    """Returns what an order of a driver left, after its outcome."""
-    return Left(driver.directory, outcome["run_id"], pipeline)
-
-
 def last_run(directory: Path) -> str:
     """Returns the id of the newest run of a directory's instance."""
     with embedded_instance(directory) as instance:
         return instance.get_runs(limit=1)[0].run_id
+
+
+def place(directory: Path, *, before: str = "", **steps: str) -> Path:
+    """Writes a document for each name, with the code which its steps call; returns the folder.
+
+    Args:
+        directory: Where; it is made.
+        before: What stands in each document before its steps.
+        steps: The steps by the pipeline's name, as YAML items.
+    """
+    directory.mkdir()
+    shutil.copy(STEP_CODE, directory / "jobs.py")
+    for name, items in steps.items():
+        text = f'version: "2.1"\nmetadata: {{name: {name}}}\n{before}\npipeline:\n  steps:{items}'
+        (directory / f"{name}.aether.yaml").write_text(text)
+    return directory
