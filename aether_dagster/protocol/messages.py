@@ -1,12 +1,13 @@
-"""State updates as frames of the live protocol (spec 4, "Message")."""
+"""Frames of the live protocol: snapshots, updates and heartbeats (spec 4, "Message")."""
 
 import json
 from collections.abc import Iterable, Mapping
-from typing import Any, TypedDict
+from typing import Any, TypedDict, cast
 
 from aether_dagster.state.mask import Path, select
 
 EXECUTING = "executing"
+_NONE_STARTED: Mapping[str, float] = {}
 
 
 class Message(TypedDict):
@@ -18,8 +19,8 @@ class Message(TypedDict):
     payload: dict[str, Any]
 
 
-class Frames:
-    """Makes the frames of one connection, whose timestamps strictly increase.
+class Timestamps:
+    """The timestamps of one connection's frames, which strictly increase.
 
     Times are Unix seconds: `committed_at` of the newest version which a frame holds.
     """
@@ -27,25 +28,69 @@ class Frames:
     def __init__(self) -> None:
         self._last_ms: int | None = None
 
+    def next(self, committed_at: float) -> float:
+        """Returns a frame's timestamp: `committed_at`, raised by 1 ms where it must be."""
+        now_ms = round(committed_at * 1000)
+        if self._last_ms is not None:
+            now_ms = max(now_ms, self._last_ms + 1)
+        self._last_ms = now_ms
+        return now_ms / 1000
+
+
+def snapshot(
+    document: Mapping[str, Any],
+    timestamp: float,
+    started: Mapping[str, float] = _NONE_STARTED,
+) -> Message:
+    """Returns the message which replaces all that a client has.
+
+    Args:
+        document: The whole state document, or the list of executions; it is not changed.
+        timestamp: The frame's, in Unix seconds.
+        started: When the running attempt of each executing node was committed. From it comes
+            the `execution_time` so far, which only snapshots hold.
+    """
+    return _message(["*"], timestamp, elapsed(document, timestamp, started))
+
+
+def update(document: Mapping[str, Any], paths: Iterable[Path], timestamp: float) -> Message:
+    """Returns the message which brings these paths of a client up to `document`."""
+    mask, payload = select(document, paths)
+    return _message(mask, timestamp, payload)
+
+
+def heartbeat(timestamp: float) -> Message:
+    """Returns the message which says that nothing happened."""
+    return {"event_type": "heartbeat", "update_mask": [], "timestamp": timestamp, "payload": {}}
+
+
+def elapsed(document: Mapping[str, Any], at: float, started: Mapping[str, float]) -> dict[str, Any]:
+    """Returns a document whose executing nodes have the time which has elapsed `at` a moment."""
+    if not started:
+        return dict(document)
+    nodes = dict(cast(Mapping[str, Mapping[str, Any]], document["nodes"]))
+    for name, since in started.items():
+        if name in nodes and nodes[name]["status"] == EXECUTING:
+            nodes[name] = {**nodes[name], "execution_time": round(max(0.0, at - since), 3)}
+    return {**document, "nodes": nodes}
+
+
+def encode(message: Mapping[str, Any]) -> str:
+    """Returns a message as compact JSON on one line; raises ValueError for NaN and infinities."""
+    return json.dumps(message, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+
+
+class Frames:
+    """Makes the frames of one reader who is given every change at once."""
+
+    def __init__(self) -> None:
+        self._timestamps = Timestamps()
+
     def snapshot(
         self, document: Mapping[str, Any], *, committed_at: float, started: Mapping[str, float]
     ) -> Message:
-        """Returns the frame which replaces all that a client has.
-
-        Args:
-            document: The whole state document; it is not changed.
-            committed_at: When its newest version was committed, in Unix seconds.
-            started: When the running attempt of each executing node was committed. From it comes
-                the `execution_time` so far, which only snapshots hold.
-        """
-        timestamp = self._next(committed_at)
-        nodes = {
-            name: {**node, "execution_time": _elapsed(timestamp, started[name])}
-            if node["status"] == EXECUTING and name in started
-            else node
-            for name, node in document["nodes"].items()
-        }
-        return _message(["*"], timestamp, {**document, "nodes": nodes})
+        """Returns the frame which replaces all that a client has; arguments as of `snapshot`."""
+        return snapshot(document, self._timestamps.next(committed_at), started)
 
     def update(
         self, document: Mapping[str, Any], paths: Iterable[Path], *, committed_at: float
@@ -60,22 +105,8 @@ class Frames:
         Returns:
             None where nothing changed: there is no frame without a change.
         """
-        mask, payload = select(document, paths)
-        if not mask:
-            return None
-        return _message(mask, self._next(committed_at), payload)
-
-    def _next(self, committed_at: float) -> float:
-        now_ms = round(committed_at * 1000)
-        if self._last_ms is not None:
-            now_ms = max(now_ms, self._last_ms + 1)
-        self._last_ms = now_ms
-        return now_ms / 1000
-
-
-def encode(message: Message) -> str:
-    """Returns a message as compact JSON on one line; raises ValueError for NaN and infinities."""
-    return json.dumps(message, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+        changed = list(paths)
+        return update(document, changed, self._timestamps.next(committed_at)) if changed else None
 
 
 def _message(mask: list[str], timestamp: float, payload: dict[str, Any]) -> Message:
@@ -85,7 +116,3 @@ def _message(mask: list[str], timestamp: float, payload: dict[str, Any]) -> Mess
         "timestamp": timestamp,
         "payload": payload,
     }
-
-
-def _elapsed(timestamp: float, started: float) -> float:
-    return round(max(0.0, timestamp - started), 3)
