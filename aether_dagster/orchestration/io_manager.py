@@ -1,6 +1,7 @@
 """Stores what nodes return, immutably and per execution, and loads what nodes need (spec 7)."""
 
 import os
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -93,7 +94,7 @@ class AetherIOManager(dg.IOManager):
 
 
 def _settings() -> AetherSettings:
-    return AetherSettings().with_environment(os.environ)
+    return AetherSettings().with_environment(os.environ).anchored(Path.cwd())
 
 
 def _upstream_step(body: NodeBody, input_name: str) -> str | None:
