@@ -227,6 +227,7 @@ def test_ctrl_c_cancels_ends_what_runs_and_writes_the_end(folder: Path) -> None:
         out, err = process.communicate(timeout=30)
     finally:
         process.kill()
+        process.communicate()
 
     assert process.returncode == 130, err
     final = final_state(folder)
@@ -250,6 +251,7 @@ def test_a_second_ctrl_c_kills_at_once(folder: Path) -> None:
         process.communicate(timeout=5)
     finally:
         process.kill()
+        process.communicate()
     assert process.returncode == 130
 
 
