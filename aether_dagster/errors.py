@@ -180,6 +180,19 @@ class Truncated(Tampered):
     """The end of the file is missing."""
 
 
+class Misplaced(Tampered):
+    """The file is whole, and another one than its name and folder say.
+
+    Attributes:
+        execution: The pipeline id of the execution which it was sealed for.
+        name: The name which it was sealed under.
+    """
+
+    def __init__(self, execution: str, name: str):
+        self.execution, self.name = execution, name
+        super().__init__(f"It is {name!r} of {execution}.")
+
+
 class NotSealed(SealError):
     """A plain file stands where a sealed one must be."""
 

@@ -53,7 +53,8 @@ def recover(*, pipeline_id: str | None, force: bool, as_json: bool) -> int:
         Journal.open(settings.journal_url(instance)) as journal,
     ):
         values = ValueStore(settings.artifacts_url(instance))
-        reconciler = Reconciler(instance, journal, values, settings.history)
+        keys = settings.key_ring(os.environ)
+        reconciler = Reconciler(instance, journal, values, settings.history, keys)
         if pipeline_id is None:
             return _show(reconciler.reconcile_all(force=force), as_json=as_json)
         return _show([reconciler.reconcile(pipeline_id, force=force)], as_json=as_json)

@@ -42,13 +42,9 @@ def read_keys(
     """
     given = list(references)
     if not given:
-        value = environ.get(KEY_VARIABLE)
-        if value is None:
+        if KEY_VARIABLE not in environ:
             return None
-        if _REFERENCE.fullmatch(value) is None:
-            return KeyRing(parse_keys(value, KEY_VARIABLE))
-        given = [value]
-        on_literal = None
+        given = [f"env:{KEY_VARIABLE}"]
     keys: list[Key] = []
     for reference in given:
         keys += _read(reference, environ, on_literal)
@@ -56,9 +52,14 @@ def read_keys(
 
 
 def is_lasting(reference: str) -> bool:
-    """Tells whether another process can read the reference too, later."""
+    """Tells whether any process can read the reference, whenever and as often as it likes."""
     match = _REFERENCE.fullmatch(reference)
-    return match is not None and match[1] != "fd"
+    return match is not None and match[1] in ("env", "file")
+
+
+def is_literal(reference: str) -> bool:
+    """Tells whether a reference is none, and so the key itself."""
+    return _REFERENCE.fullmatch(reference) is None
 
 
 def anchored(reference: str, directory: Path) -> str:
@@ -84,7 +85,10 @@ def _read(
             raise SettingsError(
                 f"The key is to be read from the environment variable {place!r}, which is not set."
             )
-        return parse_keys(environ[place], f"The environment variable {place!r}")
+        value = environ[place]
+        if place == KEY_VARIABLE and _REFERENCE.fullmatch(value) is not None:
+            return _read(value, {**environ, KEY_VARIABLE: ""}, None)
+        return parse_keys(value, f"The environment variable {place!r}")
     readers = {"file": _from_file, "fd": _from_descriptor, "cmd": _from_command}
     data, named = readers[kind](place)
     return parse_keys(_one_line(data, named), named)

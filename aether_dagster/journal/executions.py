@@ -100,6 +100,9 @@ _RENUMBER_MORE = [
     )
     for table in (resolutions, private, leases)
 ]
+_FORGET_HISTORY = Statement(
+    lambda _: update(executions).where(_e.number == bindparam("execution")).values(history=None)
+)
 _ANNOTATE = Statement(
     lambda _: (
         update(executions)
@@ -203,6 +206,11 @@ def annotate(
         raise unknown(session, pipeline_id)
     if resolved is not None:
         session.run(_RESOLVED, execution=number, resolved=to_text(resolved))
+
+
+def forget_history(session: Session, execution: int) -> None:
+    """Forgets where the state history of an execution lay."""
+    session.run(_FORGET_HISTORY, execution=execution)
 
 
 def record(session: Session, pipeline_id: str) -> ExecutionRecord:

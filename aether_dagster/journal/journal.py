@@ -9,8 +9,18 @@ from typing import Any, Self, TypeVar
 
 from sqlalchemy.engine import URL
 
+from aether_dagster.crypto import ChainLink
 from aether_dagster.errors import JournalError
-from aether_dagster.journal import commit, executions, fold, leases, migrate, retention, tail
+from aether_dagster.journal import (
+    commit,
+    executions,
+    files,
+    fold,
+    leases,
+    migrate,
+    retention,
+    tail,
+)
 from aether_dagster.journal.database import Database
 from aether_dagster.journal.records import ExecutionRecord, Lease, Tail, Version
 from aether_dagster.journal.sqlite import SqliteDatabase
@@ -152,6 +162,34 @@ class Journal:
             executions.annotate(
                 session, pipeline_id, history=history, resolved=resolved, refused=refused
             )
+
+    def history_files(self, pipeline_id: str) -> list[ChainLink]:
+        """Returns the files which were recorded of an execution's state history, in order."""
+        with self._database.reading() as session:
+            return files.read(session, commit.existing(session, pipeline_id))
+
+    def record_files(self, pipeline_id: str, links: Sequence[ChainLink], *, known: int) -> None:
+        """Records files of the state history, before they are written (spec 3).
+
+        Args:
+            pipeline_id: The execution.
+            links: Their places, one after the other. Those which are recorded from the first
+                place on were never written, and give way.
+            known: How many files are recorded, as the caller knows.
+
+        Raises:
+            JournalError: More or others are recorded: somebody else writes the history too.
+        """
+        with self._database.writing() as session:
+            execution = commit.lock(session, pipeline_id).execution
+            files.record(session, execution, pipeline_id, links, known)
+
+    def forget_history(self, pipeline_id: str) -> None:
+        """Forgets that an execution had a state history, because it was deleted on purpose."""
+        with self._database.writing() as session:
+            execution = commit.lock(session, pipeline_id).execution
+            files.forget(session, execution)
+            executions.forget_history(session, execution)
 
     def record(self, pipeline_id: str) -> ExecutionRecord:
         """Returns an execution, its document and what was resolved; raises UnknownExecution."""

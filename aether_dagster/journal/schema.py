@@ -103,6 +103,19 @@ checkpoints = Table(
     PrimaryKeyConstraint("execution", "version"),
 )
 
+history_files = Table(
+    "aether_history_files",
+    _metadata,
+    Column("execution", BigInteger, nullable=False),
+    Column("seq", Integer, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("prev", Text),
+    Column("link", Text, nullable=False),
+    Column("sha256", Text),
+    PrimaryKeyConstraint("execution", "seq"),
+    UniqueConstraint("execution", "name"),
+)
+
 private = Table(
     "aether_private",
     _metadata,
@@ -165,7 +178,15 @@ _postgres_versions = _versions(
     Index("aether_versions_by_place", "place"),
 )
 
-OF_ONE_EXECUTION = (versions, delta_ids, checkpoints, resolutions, private, leases)
+OF_ONE_EXECUTION = (
+    versions,
+    delta_ids,
+    checkpoints,
+    resolutions,
+    history_files,
+    private,
+    leases,
+)
 
 
 def _tables(engine: str) -> list[Table]:

@@ -14,10 +14,12 @@ from typing import Literal
 
 import dagster as dg
 
+from aether_dagster.crypto import KeyRing
 from aether_dagster.errors import AetherError
 from aether_dagster.journal import ExecutionRecord, Journal
 from aether_dagster.manager import Execution, StateManager
 from aether_dagster.manager.ending import RunEnd
+from aether_dagster.manager.history import HistoryFiles
 from aether_dagster.manager.manager import LEASE_SECONDS
 from aether_dagster.orchestration.evidence import CANCELLED, evidence_deltas, read_log, run_end
 from aether_dagster.orchestration.keeper import find_keeper, has_ended, reconciler
@@ -62,12 +64,14 @@ class Reconciler:
         values: Its artifact store.
         history: Where state histories are kept, with its password where it has one; the journal
             knows the folders, and no passwords.
+        keys: What sealed histories are opened and sealed with.
     """
 
     instance: dg.DagsterInstance
     journal: Journal
     values: ValueStore
     history: str | None = None
+    keys: KeyRing | None = None
 
     def reconcile_all(self, *, force: bool = False) -> Iterator[Reconciliation]:
         """Reconciles every execution which has not ended, oldest first.
@@ -126,7 +130,11 @@ class Reconciler:
         if record.finalized is None:
             self._finalize(record, run)
         if record.history is not None:
-            write_history(self.journal, record, self._store(record.history))
+            head = write_history(self.journal, record, self._store(record.history), self.keys)
+            if run is not None and head is not None:
+                self.instance.add_run_tags(
+                    run.run_id, {f"aether/{record.pipeline}.history_head": head}
+                )
         self.journal.release(record.pipeline_id, holder)
         record = self.journal.record(record.pipeline_id)
         return _result(record, "ended", f"Brought to its end: {record.status}.")
@@ -179,24 +187,33 @@ class Reconciler:
 
 
 def write_history(
-    journal: Journal, record: ExecutionRecord, place: tuple[HistoryStore, str]
-) -> None:
-    """Writes an execution's files from the journal, as the run itself would have.
+    journal: Journal,
+    record: ExecutionRecord,
+    place: tuple[HistoryStore, str],
+    keys: KeyRing | None = None,
+) -> str | None:
+    """Writes those of an execution's files which are missing, as the run itself would have.
 
     Args:
         journal: The journal.
         record: The execution.
         place: The history, and the execution's folder in it.
+        keys: Seal the files, where its history is sealed or not begun yet.
+
+    Returns:
+        The head of the chain of its files.
 
     Raises:
         SnapshotError: They cannot be written.
+        UnknownKey: Its history is sealed and there is no key.
     """
     store, folder = place
+    files = HistoryFiles(journal, record.pipeline_id, store, folder, keys)
     projection = Projection()
     for version in journal.versions(record.pipeline_id):
         if not version.late:
-            for file in projection.fold(version.number, version.deltas):
-                store.write(folder, file.name, file.data)
+            files.issue(projection.fold(version.number, version.deltas))
+    return files.head
 
 
 def _say_something_new(replica: Replica, deltas: Iterable[Delta]) -> bool:

@@ -17,7 +17,7 @@ from aether_dagster.journal import Journal
 from aether_dagster.manager import Change, Execution, Follower
 from aether_dagster.manager.ending import FAILED, RETRYING, SUCCEEDED, RunEnd
 from aether_dagster.manager.follower import Observer
-from aether_dagster.manager.history import HistoryWriter
+from aether_dagster.manager.history import HistoryFiles, HistoryWriter
 from aether_dagster.manager.identity import own_identity
 from aether_dagster.manager.manager import LEASE_SECONDS
 from aether_dagster.orchestration.compat import (
@@ -28,7 +28,7 @@ from aether_dagster.orchestration.compat import (
 from aether_dagster.orchestration.listener import StepReport, step_report
 from aether_dagster.orchestration.node import node_body
 from aether_dagster.orchestration.pipeline import CompiledPipeline
-from aether_dagster.orchestration.runtime import close_execution, open_execution
+from aether_dagster.orchestration.runtime import close_execution, key_ring, open_execution
 from aether_dagster.snapshot import HistoryStore
 
 _logger = logging.getLogger(__name__)
@@ -207,12 +207,8 @@ class _Tracked:
             self._journal, self.execution.id, observers, tick=self._renew_lease
         )
         self._follower.start()
-        name = pipeline.document.name
-        tags = {
-            f"aether/{name}.id": self.execution.id,
-            f"aether/{name}.config_hash": pipeline.document.config_hash,
-        }
-        context.instance.add_run_tags(context.run_id, tags)
+        self._context = context
+        self._tag(id=self.execution.id, config_hash=pipeline.document.config_hash)
 
     def check_history(self) -> None:
         if self._settings.history_required and self._history and self._history.error:
@@ -235,7 +231,14 @@ class _Tracked:
         if self._watch is not None and self._history is not None and self._history.error:
             self._watch.history_error = str(self._history.error)
         self._follower.stop()
+        if self._history is not None and self._history.head is not None:
+            self._tag(history_head=self._history.head)
         self._journal.release(self.execution.id, self._holder)
+
+    def _tag(self, **tags: str) -> None:
+        name = self.execution.document.name
+        named = {f"aether/{name}.{key}": value for key, value in tags.items()}
+        self._context.instance.add_run_tags(self._context.run_id, named)
 
     def _drain(self) -> None:
         version = self.execution.replica.version
@@ -247,7 +250,10 @@ class _Tracked:
         if history is None or location is None:
             return None
         folder = location.rstrip("/").rpartition("/")[2]
-        return HistoryWriter(HistoryStore(history), folder, self._complain)
+        keys = key_ring(self._settings)
+        store = HistoryStore(history)
+        files = HistoryFiles(self._journal, self.execution.id, store, folder, keys)
+        return HistoryWriter(files, self._complain)
 
     def _complain(self, error: SnapshotError) -> None:
         _logger.error("The state history of %s is incomplete: %s", self.execution.id, error)

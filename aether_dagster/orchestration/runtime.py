@@ -3,14 +3,17 @@
 import atexit
 import os
 import threading
+from dataclasses import replace
 from functools import lru_cache
 
 import dagster as dg
 
+from aether_dagster.crypto import KeyRing
 from aether_dagster.journal import Journal
 from aether_dagster.manager import Execution, StateManager
 from aether_dagster.orchestration.names import op_name
 from aether_dagster.orchestration.pipeline import CompiledPipeline
+from aether_dagster.orchestration.settings import AetherSettings
 from aether_dagster.plugins.secrets import secret_reader
 from aether_dagster.script import dagster_name
 from aether_dagster.snapshot import HistoryStore
@@ -100,6 +103,20 @@ def _selected(run: dg.DagsterRun, pipeline: CompiledPipeline) -> tuple[str, ...]
             if not names.isdisjoint((op_name(pipeline.document, step), dagster_name(step)))
         )
     return None
+
+
+def key_ring(settings: AetherSettings) -> KeyRing | None:
+    """Returns the keys of these settings, read once in this process; None without sealing.
+
+    Raises:
+        SettingsError: A reference leads to no key.
+    """
+    return _key_ring(replace(AetherSettings(), keys=settings.keys))
+
+
+@lru_cache(maxsize=8)
+def _key_ring(settings: AetherSettings) -> KeyRing | None:
+    return settings.key_ring(os.environ)
 
 
 @lru_cache(maxsize=8)

@@ -8,6 +8,7 @@ import dagster as dg
 from aether_dagster.errors import AetherError
 from aether_dagster.journal import Journal
 from aether_dagster.orchestration.reconcile import Reconciler, Reconciliation
+from aether_dagster.orchestration.runtime import key_ring
 from aether_dagster.orchestration.settings import AetherSettings
 from aether_dagster.values import ValueStore
 
@@ -65,6 +66,7 @@ def _reconciler(settings: AetherSettings, instance: dg.DagsterInstance) -> Recon
         _journal(settings.journal_url(instance)),
         ValueStore(settings.artifacts_url(instance)),
         settings.history,
+        key_ring(settings),
     )
 
 

@@ -10,6 +10,8 @@ from urllib.parse import urlsplit
 
 import dagster as dg
 
+from aether_dagster.crypto import KEY_VARIABLE, KeyRing, read_keys
+from aether_dagster.crypto.sources import anchored, is_literal
 from aether_dagster.errors import SettingsError
 
 _VARIABLES = {
@@ -19,6 +21,7 @@ _VARIABLES = {
     "artifacts": "AETHERSCRIPT_ARTIFACTS",
     "hooks": "AETHERSCRIPT_HOOKS",
     "secret_store": "AETHERSCRIPT_SECRET_STORE",
+    "keys": KEY_VARIABLE,
 }
 _FLAGS = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
 _SQLITE = "sqlite:///"
@@ -40,6 +43,8 @@ class AetherSettings(dg.Resolvable):
         artifacts: Folder or fsspec URL for stored values. None: beside the journal.
         hooks: Modules, files and folders of state hooks.
         secret_store: URL of the secret store for documents which name none.
+        keys: Where the keys are with which state is sealed: `env:NAME`, `file:PATH`,
+            `cmd:COMMAND`; the first seals, all open. Never a key itself.
     """
 
     journal: str | None = None
@@ -48,12 +53,14 @@ class AetherSettings(dg.Resolvable):
     artifacts: str | None = None
     hooks: tuple[str, ...] = ()
     secret_store: str | None = None
+    keys: tuple[str, ...] = ()
 
     def with_environment(self, environ: Mapping[str, str]) -> Self:
         """Returns these settings, overridden by the `AETHERSCRIPT_…` variables which are set.
 
         Args:
-            environ: The process's environment; empty values count as not set.
+            environ: The process's environment; empty values count as not set, but for an empty
+                key, which is an error where it is read.
 
         Raises:
             SettingsError: A variable has a value which cannot be used.
@@ -61,9 +68,12 @@ class AetherSettings(dg.Resolvable):
         changes: dict[str, Any] = {}
         for field, variable in _VARIABLES.items():
             text = environ.get(variable)
-            if not text:
+            if field == "keys" and text is not None:
+                # The variable may hold the key itself, and settings go from process to process.
+                changes[field] = (f"env:{variable}",)
+            elif not text:
                 continue
-            if field == "history_required":
+            elif field == "history_required":
                 changes[field] = _flag(variable, text)
             elif field == "hooks":
                 changes[field] = tuple(part for part in text.split(os.pathsep) if part)
@@ -83,7 +93,21 @@ class AetherSettings(dg.Resolvable):
             history=_anchored(self.history, directory),
             artifacts=_anchored(self.artifacts, directory),
             hooks=tuple(_anchored_hook(hook, directory) for hook in self.hooks),
+            keys=tuple(anchored(key, directory) for key in self.keys),
         )
+
+    def key_ring(self, environ: Mapping[str, str]) -> KeyRing | None:
+        """Reads the keys which state is sealed with; None where there are none.
+
+        Raises:
+            SettingsError: A reference leads to no key, or is a key itself.
+        """
+        if any(map(is_literal, self.keys)):
+            raise SettingsError(
+                "The setting 'keys' holds a key itself, which would be stored and shown; write "
+                "where it is: env:NAME, file:PATH or cmd:COMMAND."
+            )
+        return read_keys(self.keys, environ) if self.keys else None
 
     def journal_url(self, instance: dg.DagsterInstance) -> str:
         """Returns the SQLAlchemy URL of the journal (spec 7, "Where the journal lives").
@@ -143,8 +167,9 @@ class AetherSettings(dg.Resolvable):
                     f"There is no setting {name!r}. The settings are {', '.join(known)}."
                 )
         given = dict(values)
-        if "hooks" in given:
-            given["hooks"] = tuple(given["hooks"])
+        for name in ("hooks", "keys"):
+            if name in given:
+                given[name] = tuple(given[name])
         return cls(**given)
 
 

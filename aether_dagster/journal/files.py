@@ -1,0 +1,74 @@
+"""Which files an execution's state history has: recorded before they are written (spec 3)."""
+
+from collections.abc import Sequence
+
+from sqlalchemy import bindparam, delete, func, select
+
+from aether_dagster.crypto import ChainLink
+from aether_dagster.errors import JournalError
+from aether_dagster.journal.schema import history_files
+from aether_dagster.journal.statement import Session, Statement
+
+_f = history_files.c
+_ALL = Statement(
+    lambda _: (
+        select(_f.seq, _f.name, _f.prev, _f.link, _f.sha256)
+        .where(_f.execution == bindparam("execution"))
+        .order_by(_f.seq)
+    )
+)
+_COUNT = Statement(lambda _: select(func.count()).where(_f.execution == bindparam("execution")))
+_LINK = Statement(
+    lambda _: select(_f.link).where(
+        _f.execution == bindparam("execution"), _f.seq == bindparam("seq")
+    )
+)
+_INSERT = Statement(
+    lambda insert: insert(history_files).values(
+        execution=bindparam("execution"),
+        seq=bindparam("seq"),
+        name=bindparam("name"),
+        prev=bindparam("prev"),
+        link=bindparam("link"),
+        sha256=bindparam("sha256"),
+    )
+)
+_DELETE_FROM = Statement(
+    lambda _: delete(history_files).where(
+        _f.execution == bindparam("execution"), _f.seq >= bindparam("first")
+    )
+)
+
+
+def read(session: Session, execution: int) -> list[ChainLink]:
+    """Returns the places of all files recorded, in their order."""
+    return [ChainLink(*row) for row in session.rows(_ALL, execution=execution)]
+
+
+def record(
+    session: Session, execution: int, pipeline_id: str, links: Sequence[ChainLink], known: int
+) -> None:
+    """Records files which are about to be written; see `Journal.record_files`."""
+    (count,) = session.row(_COUNT, execution=execution) or (0,)
+    before = session.row(_LINK, execution=execution, seq=links[0].seq - 1)
+    if count != known or links[0].prev != (before and before[0]):
+        raise JournalError(
+            f"The state history of {pipeline_id} was written by another process meanwhile."
+        )
+    if links[0].seq < known:
+        session.run(_DELETE_FROM, execution=execution, first=links[0].seq)
+    for link in links:
+        session.run(
+            _INSERT,
+            execution=execution,
+            seq=link.seq,
+            name=link.name,
+            prev=link.prev,
+            link=link.link,
+            sha256=link.sha256,
+        )
+
+
+def forget(session: Session, execution: int) -> None:
+    """Forgets all files of an execution."""
+    session.run(_DELETE_FROM, execution=execution, first=0)
