@@ -66,6 +66,8 @@ class LiveView(Display):
         self._started = time.monotonic()
         self._relay.__enter__()
         self._live.start(refresh=True)
+        # A second Ctrl-C ends the process on the spot, which must not leave the cursor hidden.
+        self._console.show_cursor()
         return self
 
     def __exit__(

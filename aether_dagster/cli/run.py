@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
 import click
 
@@ -101,7 +101,6 @@ def run(
     try:
         outcome = _execute(
             face,
-            stdout.file,
             path,
             variables,
             select=None if selection is None else steps,
@@ -125,7 +124,6 @@ def run(
 
 def _execute(
     face: "Display",
-    terminal: IO[str],
     pipeline: Path,
     variables: Mapping[str, str],
     *,
@@ -134,9 +132,7 @@ def _execute(
     history: str | None,
     history_required: bool,
 ) -> "RunOutcome":
-    from aether_dagster.cli.interrupt import SecondInterruptKills
-
-    with SecondInterruptKills(terminal), face:
+    with face:
         # Dagster takes seconds; by now the command is known to be right, and something is shown.
         _calm_dagster()
         from aether_dagster.orchestration.launch import RunRequest, run_pipeline
