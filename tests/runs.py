@@ -202,12 +202,11 @@ class Left:
         """The record in the file of an attempt."""
         return self.file(f"state_node_{self.nodes[step]['node_id']}_attempt{number}.json")
 
-    def check(self, *, history: bool = True, oracle_agrees: bool = True) -> None:
+    def check(self, *, history: bool = True) -> None:
         """Asserts all which is true of every execution that ended."""
         assert schemas.errors("final", self.state) == []
         self._check_report()
-        if oracle_agrees:
-            self.check_oracle()
+        self.check_oracle()
         if history:
             self._check_folder()
         self._check_values()
