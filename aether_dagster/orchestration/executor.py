@@ -1,8 +1,10 @@
 """The executor which keeps state on the run side: it wraps another and sees every event."""
 
 import multiprocessing
+import sys
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from multiprocessing.process import BaseProcess
 from typing import Any, cast
 
@@ -64,18 +66,38 @@ class AetherExecutor(dg.Executor):
         execution_plan: ExecutionPlan,
         run_side: RunSide,
     ) -> Iterator[dg.DagsterEvent]:
-        events = iter(self._inner.execute(plan_context, execution_plan))
-        while (event := self._next(events, run_side)) is not None:
-            interrupted = run_side.observe(event)
-            yield event
-            if interrupted:
-                raise ExecutionInterrupted
+        events = self._inner.execute(plan_context, execution_plan)
+        try:
+            while (event := self._next(events, run_side)) is not None:
+                interrupted = run_side.observe(event)
+                yield event
+                if interrupted:
+                    raise ExecutionInterrupted
+        finally:
+            _close(events)
 
     def _next(self, events: Iterator[dg.DagsterEvent], run_side: RunSide) -> dg.DagsterEvent | None:
         if run_side.waiting and isinstance(self._inner, InProcessExecutor):
             with raise_execution_interrupts():
                 return next(events, None)
         return next(events, None)
+
+
+def _close(events: Iterator[dg.DagsterEvent]) -> None:
+    """Ends an executor's events where they are.
+
+    Dagster answers the end of a step's events with one more event, and Python would print a
+    complaint about it on standard error.
+    """
+    close = getattr(events, "close", None)
+    before = sys.unraisablehook
+    sys.unraisablehook = lambda _: None
+    try:
+        with suppress(RuntimeError):
+            if close is not None:
+                close()
+    finally:
+        sys.unraisablehook = before
 
 
 def _end(processes: Collection[BaseProcess]) -> None:

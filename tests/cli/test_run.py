@@ -256,12 +256,7 @@ def test_a_second_ctrl_c_kills_at_once(folder: Path) -> None:
     assert process.returncode == 130
 
 
-_COMPLAINT = pytest.mark.xfail(
-    reason="Dagster's step generator complains on standard error when a run ends between events"
-)
-
-
-@pytest.mark.parametrize("required", [pytest.param(True, marks=_COMPLAINT), False])
+@pytest.mark.parametrize("required", [True, False])
 def test_a_history_which_fails_on_the_way_is_told(
     required: bool, aetherscript: Command, folder: Path
 ) -> None:
