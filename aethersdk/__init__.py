@@ -3,7 +3,9 @@
 Standard library only, below everything else of the product, and cheap to import.
 """
 
-from aethersdk.hooks import StateHook, StateVeto
+from aethersdk.document import State
+from aethersdk.hooks import StateHook, StateVeto, Trigger
+from aethersdk.plugin import Plugin
 from aethersdk.state import (
     ExecutionContext,
     Mutation,
@@ -19,7 +21,10 @@ __all__ = [
     "NodeState",
     "NodeStatus",
     "PipelineState",
+    "Plugin",
     "Report",
+    "State",
     "StateHook",
     "StateVeto",
+    "Trigger",
 ]
