@@ -1,13 +1,13 @@
 """Reading an execution's folder back (spec 3)."""
 
-import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import PurePosixPath
 from typing import Any
 
-from aether_dagster.errors import NotSealed, SnapshotError
+from aether_dagster.crypto import KeyRing, read_keys
 from aether_dagster.snapshot.naming import SnapshotName, parse_name
+from aether_dagster.snapshot.opening import check_chain, open_file
 from aether_dagster.snapshot.store import HistoryStore
 
 Record = Mapping[str, Any]
@@ -24,6 +24,7 @@ class ExecutionHistory:
         finals: The records of nodes which succeeded or failed, by step name.
         final: `state_final.json` with its report, or None where the execution has not ended.
         unexpected: Names of what does not belong into such a folder.
+        sealed: Whether its files are sealed, and so proven to be as they were written.
     """
 
     folder: str
@@ -32,24 +33,37 @@ class ExecutionHistory:
     finals: Mapping[str, Record]
     final: Record | None
     unexpected: Sequence[str] = field(default=())
+    sealed: bool = False
 
 
-def read_execution(folder: str, keys: Sequence[str] | None = None) -> ExecutionHistory:
+def read_execution(folder: str, keys: Sequence[str] | KeyRing | None = None) -> ExecutionHistory:
     """Reads an execution's folder.
 
     Args:
         folder: Its path, or its fsspec URL.
-        keys: Keys of a sealed history; a plain folder is not opened with keys.
+        keys: Where the keys of a sealed history are: `env:NAME`, `file:PATH`, `fd:N`,
+            `cmd:COMMAND`. A plain folder is not opened with keys.
 
     Raises:
         SnapshotError: The folder or a file in it cannot be read, or a file is damaged.
-        NotSealed: Keys were given and the folder is plain.
+        SettingsError: A reference leads to no key.
+        UnknownKey: The folder is sealed with another key, or no key is given.
+        NotSealed: Keys are given and the folder, or a file in it, is plain.
+        Tampered: A file was changed, was put elsewhere, or is missing between others.
     """
     store, name = HistoryStore.containing(folder)
-    names = store.names(name)
-    if keys is not None:
-        raise NotSealed(f"The history {folder} is plain: read it without keys.")
+    return read_folder(store, name, _ring(keys))
 
+
+def read_folder(store: HistoryStore, name: str, keys: KeyRing | None) -> ExecutionHistory:
+    """Reads an execution's folder in a history; see `read_execution`.
+
+    Args:
+        store: The history.
+        name: The folder's name.
+        keys: The keys of a sealed history.
+    """
+    names = store.names(name)
     parsed = {file: parse_name(file) for file in names}
     known = sorted(
         ((file, what) for file, what in parsed.items() if what is not None),
@@ -58,8 +72,11 @@ def read_execution(folder: str, keys: Sequence[str] | None = None) -> ExecutionH
     documents: dict[str, Record] = {}
     attempts: dict[str, list[Record]] = {}
     finals: dict[str, Record] = {}
-    for file, what in known:
-        record = _load(store, name, file)
+    files = [open_file(store, name, file, keys) for file, _ in known]
+    if keys is not None:
+        check_chain(name, files)
+    for file, (_, what) in zip(files, known, strict=True):
+        record = file.document(name)
         if what.kind == "attempt":
             attempts.setdefault(_step(what), []).append(record)
         elif what.kind == "node_final":
@@ -73,16 +90,13 @@ def read_execution(folder: str, keys: Sequence[str] | None = None) -> ExecutionH
         finals=finals,
         final=documents.get("final"),
         unexpected=tuple(file for file, what in parsed.items() if what is None),
+        sealed=keys is not None,
     )
+
+
+def _ring(keys: Sequence[str] | KeyRing | None) -> KeyRing | None:
+    return keys if keys is None or isinstance(keys, KeyRing) else read_keys(keys, os.environ)
 
 
 def _step(name: SnapshotName) -> str:
     return (name.node_id or "").rpartition("_")[0]
-
-
-def _load(store: HistoryStore, folder: str, name: str) -> Record:
-    try:
-        return json.loads(store.read(folder, name))
-    except ValueError as error:
-        path = PurePosixPath(folder) / name
-        raise SnapshotError(f"The history file {path} is damaged: {error}.") from error

@@ -81,6 +81,18 @@ class LocalFolders:
         with _explained(f"The history folder {target} cannot be listed"):
             return [entry.name for entry in os.scandir(target)]
 
+    def sizes(self, folder: str) -> dict[str, int]:
+        """Returns the sizes of all files in a folder, in bytes, by name."""
+        target = self._root / folder
+        with _explained(f"The history folder {target} cannot be listed"):
+            return {entry.name: entry.stat().st_size for entry in os.scandir(target)}
+
+    def remove(self, folder: str, name: str) -> None:
+        """Removes a file, if it is there."""
+        target = self._root / folder / name
+        with _explained(f"The history file {target} cannot be removed"):
+            target.unlink(missing_ok=True)
+
     def _sweep_once(self) -> None:
         if self._swept:
             return

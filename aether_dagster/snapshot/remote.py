@@ -63,14 +63,28 @@ class RemoteFolders:
         with self._explained(f"does not let {folder} be listed"):
             return self._list(f"{self._root}/{folder}", "file")
 
+    def sizes(self, folder: str) -> dict[str, int]:
+        """Returns the sizes of all files in a folder, in bytes, by name."""
+        with self._explained(f"does not let {folder} be listed"):
+            return self._entries(f"{self._root}/{folder}", "file")
+
+    def remove(self, folder: str, name: str) -> None:
+        """Removes a file, if it is there."""
+        explained = self._explained(f"does not let {folder}/{name} be removed")
+        with explained, contextlib.suppress(FileNotFoundError):
+            self._fs.rm_file(f"{self._root}/{folder}/{name}")
+
     def _list(self, path: str, kind: str) -> list[str]:
+        return list(self._entries(path, kind))
+
+    def _entries(self, path: str, kind: str) -> dict[str, int]:
         self._fs.invalidate_cache(path)
         entries: list[dict[str, Any]] = self._fs.ls(path, detail=True)
-        return [
-            str(entry["name"]).rstrip("/").rsplit("/", 1)[-1]
+        return {
+            str(entry["name"]).rstrip("/").rsplit("/", 1)[-1]: int(entry.get("size") or 0)
             for entry in entries
             if entry["type"] == kind
-        ]
+        }
 
     @contextlib.contextmanager
     def _explained(self, what: str) -> Generator[None]:

@@ -6,7 +6,7 @@ from typing import Protocol, Self
 from urllib.parse import urlsplit
 
 from aether_dagster.snapshot.local import LocalFolders
-from aether_dagster.snapshot.naming import parse_folder
+from aether_dagster.snapshot.naming import FINAL, parse_folder
 
 _URL = re.compile(r"(?:[a-z0-9]+::)*[A-Za-z][A-Za-z0-9+.-]+://")
 _URL_AND_NAME = re.compile(rf"({_URL.pattern}.*?)/*([^/]+)/*")
@@ -37,6 +37,14 @@ class Folders(Protocol):
 
     def names(self, folder: str) -> list[str]:
         """Returns the names of all files in a folder."""
+        ...
+
+    def sizes(self, folder: str) -> dict[str, int]:
+        """Returns the sizes of all files in a folder, in bytes, by name."""
+        ...
+
+    def remove(self, folder: str, name: str) -> None:
+        """Removes a file, if it is there."""
         ...
 
 
@@ -108,6 +116,23 @@ class HistoryStore:
     def names(self, folder: str) -> list[str]:
         """Returns the names of everything in an execution's folder, sorted."""
         return sorted(self._folders.names(folder))
+
+    def sizes(self, folder: str) -> dict[str, int]:
+        """Returns the sizes of everything in an execution's folder, in bytes, by name."""
+        return self._folders.sizes(folder)
+
+    def remove(self, folder: str) -> None:
+        """Removes an execution's folder and all that is in it.
+
+        `state_final.json` goes last, so that what is left of a removal which was cut off is told
+        from an execution which never ended.
+
+        Raises:
+            SnapshotError: Something in it cannot be removed.
+        """
+        for name in sorted(self._folders.names(folder), key=lambda name: (name == FINAL, name)):
+            self._folders.remove(folder, name)
+        self._folders.discard(folder)
 
 
 def _without_password(url: str) -> str:

@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 
+from aether_dagster.crypto import Key
 from aether_dagster.errors import NotSealed, SnapshotError
 from aether_dagster.snapshot import HistoryStore, read_execution
 
@@ -46,8 +47,11 @@ def test_a_damaged_file_is_an_error_which_names_it(folder: str) -> None:
         read_execution(folder)
 
 
-def test_a_plain_folder_is_not_opened_with_keys(folder: str) -> None:
-    with pytest.raises(NotSealed, match="read it without keys"):
+def test_a_plain_folder_is_not_opened_with_keys(
+    folder: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KEY", Key.generate().text())
+    with pytest.raises(NotSealed, match=r"state_init\.json is plain.*Read .* without keys"):
         read_execution(folder, keys=["env:KEY"])
 
 
