@@ -14,7 +14,7 @@ from typing import Any, cast
 import rfc8785
 
 from aether_dagster.crypto.keys import KeyRing
-from aether_dagster.crypto.seal import seal, unseal
+from aether_dagster.crypto.seal import parse, seal, unseal
 from aether_dagster.errors import Misplaced, Tampered, UnknownKey
 
 
@@ -118,7 +118,8 @@ def open_sealed(
         SealError: As `unseal`.
     """
     if ring is None:
-        raise UnknownKey(no_key(f"{name!r}"))
+        parse(data)
+        raise UnknownKey(no_key("It"))
     opened = unseal(data, ring)
     try:
         place: Any = json.loads(opened.associated)
