@@ -25,7 +25,7 @@ from aethersdk.state import (
 )
 
 _SUFFIX = "01H3XZAB"
-_JSON = (str, int, float, dict, list)
+_JSON = (str, int, float, bool, dict, list)
 
 
 class HookTester:
@@ -116,7 +116,7 @@ class HookTester:
         """Calls `pre_state_mutation` for the output of a step; returns it as the hook leaves it."""
         status, payload = f"nodes.{step}.status", f"nodes.{step}.output_payload"
         before = {status: "executing", payload: None}
-        after = {status: "succeeded", payload: value if isinstance(value, _JSON) else None}
+        after = {status: "succeeded", payload: value if type(value) in _JSON else None}
         mutation = Mutation((status, payload), before, after, freeze(value))
         return self.mutate(mutation).value
 

@@ -10,7 +10,16 @@ from sqlalchemy import Text, bindparam, func, select, update
 
 from aether_dagster.errors import JournalError, UnknownExecution
 from aether_dagster.journal.records import ExecutionRecord
-from aether_dagster.journal.schema import documents, executions, facts, leases, private, resolutions
+from aether_dagster.journal.schema import (
+    documents,
+    executions,
+    facts,
+    hook_calls,
+    hook_cursors,
+    leases,
+    private,
+    resolutions,
+)
 from aether_dagster.journal.statement import Row, Session, Statement
 from aether_dagster.journal.text import from_text, to_text
 from aether_dagster.state import ids
@@ -98,7 +107,7 @@ _RENUMBER_MORE = [
             .values(execution=bindparam("new"))
         )
     )
-    for table in (resolutions, private, leases)
+    for table in (resolutions, private, leases, hook_cursors, hook_calls)
 ]
 _FORGET_HISTORY = Statement(
     lambda _: update(executions).where(_e.number == bindparam("execution")).values(history=None)

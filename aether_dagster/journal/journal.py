@@ -22,11 +22,13 @@ from aether_dagster.journal import (
     tail,
 )
 from aether_dagster.journal.database import Database
+from aether_dagster.journal.outbox import Outbox
+from aether_dagster.journal.payloads import Payloads
 from aether_dagster.journal.records import ExecutionRecord, Lease, Tail, Version
 from aether_dagster.journal.sqlite import SqliteDatabase
 from aether_dagster.journal.statement import Session
 from aether_dagster.journal.text import unix_ms
-from aether_dagster.journal.transaction import ATTEMPTS, Transaction, transact
+from aether_dagster.journal.transaction import ATTEMPTS, Review, Transaction, transact
 from aether_dagster.journal.unfinished import unfinished
 from aether_dagster.journal.url import parse
 from aether_dagster.state import Delta, Replica
@@ -293,7 +295,14 @@ class Journal:
         """Returns the state document (spec 1.1), now or at a version; raises as `replica`."""
         return self.replica(pipeline_id, version).document()
 
-    def transaction(self, pipeline_id: str, actor: str) -> Transaction:
+    @property
+    def outbox(self) -> Outbox:
+        """How far each state hook was told of each execution, and the ledger of their calls."""
+        return Outbox(self._database)
+
+    def transaction(
+        self, pipeline_id: str, actor: str, review: Review | None = None
+    ) -> Transaction:
         """Returns a transaction for a `with` block, which reads one snapshot and writes artifacts.
 
         It commits on leaving the block if no key which it read or wrote was changed since it
@@ -311,9 +320,11 @@ class Journal:
         """
 
         def snapshot(session: Session) -> Replica:
+            review: Is given the artifacts before and those to be written, before anything is
+                locked; returns what is written instead, or raises.
             return self._folder.replica(session, pipeline_id, None)[0]
 
-        return Transaction(self._database, snapshot, pipeline_id, actor)
+        return Transaction(self._database, snapshot, pipeline_id, actor, review)
 
     def transact(
         self,

@@ -25,7 +25,7 @@ from sqlalchemy import (
 from sqlalchemy.schema import CreateIndex, CreateTable
 from sqlalchemy.types import UserDefinedType
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 # Only INTEGER is an alias of SQLite's rowid.
 _Number = BigInteger().with_variant(Integer(), "sqlite")
@@ -145,6 +145,47 @@ class TransactionId(UserDefinedType[Any]):
     cache_ok = True
 
     def get_col_spec(self, **_: Any) -> str:
+# The outbox: how far each hook was told of an execution, and every call of a hook.
+hook_cursors = Table(
+    "aether_hook_cursors",
+    _metadata,
+    Column("execution", BigInteger, nullable=False),
+    Column("hook", Text, nullable=False),
+    Column("plugin", Text, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("part", Integer, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("retry_at", Float, nullable=False),
+    Column("done", Boolean, nullable=False),
+    PrimaryKeyConstraint("execution", "hook"),
+    info={"since": 2},
+)
+Index(
+    "aether_hook_cursors_open",
+    hook_cursors.c.hook,
+    sqlite_where=hook_cursors.c.done.is_(False),
+    postgresql_where=hook_cursors.c.done.is_(False),
+)
+
+hook_calls = Table(
+    "aether_hook_calls",
+    _metadata,
+    Column("number", _Number, primary_key=True),
+    Column("execution", BigInteger, nullable=False),
+    Column("called_at", Float, nullable=False),
+    Column("event", Text, nullable=False),
+    Column("hook", Text, nullable=False),
+    Column("plugin", Text, nullable=False),
+    Column("node", Text),
+    Column("delivery", Text),
+    Column("outcome", Text),
+    Column("milliseconds", Float),
+    Column("detail", Text),
+    Index("aether_hook_calls_by_execution", "execution", "number"),
+    info={"since": 2},
+)
+
         """Returns the type's name."""
         return "XID8"
 
@@ -203,8 +244,8 @@ def migration(engine: str, dialect: Any, found: int) -> Sequence[str]:
         found: The version which the journal says it has; 0 for none.
     """
     statements: list[str] = []
-    if found < 1:
-        for table in _tables(engine):
+    for table in _tables(engine):
+        if found < table.info.get("since", 1):
             statements.append(str(CreateTable(table).compile(dialect=dialect)))
             statements += [
                 str(CreateIndex(index).compile(dialect=dialect))

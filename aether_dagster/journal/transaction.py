@@ -33,6 +33,7 @@ T = TypeVar("T")
 _open = threading.local()
 
 Snapshot = Callable[[Session], Replica]
+Review = Callable[[Replica, Mapping[str, str | None]], Mapping[str, str | None]]
 
 
 class Transaction:
@@ -48,8 +49,16 @@ class Transaction:
         version: The version it committed; None before that, and where it wrote no artifact.
     """
 
-    def __init__(self, database: Database, snapshot: Snapshot, pipeline_id: str, actor: str):
+    def __init__(
+        self,
+        database: Database,
+        snapshot: Snapshot,
+        pipeline_id: str,
+        actor: str,
+        review: Review | None = None,
+    ):
         self.pipeline_id, self.actor = pipeline_id, actor
+        self._review = review
         self.base = 0
         self.version: int | None = None
         self._database, self._snapshot = database, snapshot
@@ -89,6 +98,8 @@ class Transaction:
         self._state = "ended"
         _open.by = None
         if error is None and (self._writes or self._private.changed):
+            if self._writes and self._review is not None:
+                self._writes = dict(self._review(self._replica, self._writes))
             self._commit()
 
     @property
