@@ -311,6 +311,8 @@ class Journal:
         Args:
             pipeline_id: The execution.
             actor: `Name@x.y.z` of the plugin which writes.
+            review: Is given the artifacts before and those to be written, before anything is
+                locked; returns what is written instead, or raises.
 
         Raises:
             WriteConflict: On leaving; nothing was written.
@@ -320,8 +322,6 @@ class Journal:
         """
 
         def snapshot(session: Session) -> Replica:
-            review: Is given the artifacts before and those to be written, before anything is
-                locked; returns what is written instead, or raises.
             return self._folder.replica(session, pipeline_id, None)[0]
 
         return Transaction(self._database, snapshot, pipeline_id, actor, review)

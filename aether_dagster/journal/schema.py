@@ -138,13 +138,6 @@ leases = Table(
     PrimaryKeyConstraint("execution", "name"),
 )
 
-
-class TransactionId(UserDefinedType[Any]):
-    """PostgreSQL's 64-bit transaction id, which never wraps around."""
-
-    cache_ok = True
-
-    def get_col_spec(self, **_: Any) -> str:
 # The outbox: how far each hook was told of an execution, and every call of a hook.
 hook_cursors = Table(
     "aether_hook_cursors",
@@ -186,6 +179,13 @@ hook_calls = Table(
     info={"since": 2},
 )
 
+
+class TransactionId(UserDefinedType[Any]):
+    """PostgreSQL's 64-bit transaction id, which never wraps around."""
+
+    cache_ok = True
+
+    def get_col_spec(self, **_: Any) -> str:
         """Returns the type's name."""
         return "XID8"
 
