@@ -17,6 +17,8 @@ COMMANDS = {
     "init": "aether_dagster.cli.init:init",
     "history": "aether_dagster.cli.history:history",
     "ui": "aether_dagster.cli.ui:ui",
+    "sidecar": "aether_dagster.cli.sidecar:sidecar",
+    "replay": "aether_dagster.cli.replay:replay",
     "recover": "aether_dagster.cli.recover:recover",
 }
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 BAD_MESSAGE = 4400
+NOT_FOUND = 4404
 
 
 @dataclass(frozen=True)

@@ -116,12 +116,17 @@ class Session:
         at = self._timestamps.next(self._hub.committed_at)
         return self._text(self._hub, ("heartbeat",), at, lambda: heartbeat(at))
 
+    @property
+    def complete(self) -> bool:
+        """Whether nothing is pending."""
+        hub = self._hub
+        return hub is None or (self._owes == "nothing" and self._seen == hub.sequence)
+
     def closing(self) -> Close | None:
         """Returns how to close once the client's buffer is empty: it has the final state."""
         hub = self._hub
-        if hub is None or self._follows or not hub.final or self._owes != "nothing":
-            return None
-        return FINALIZED if self._seen == hub.sequence else None
+        done = hub is not None and hub.final and self.complete
+        return FINALIZED if done and not self._follows else None
 
     def _first(self, hub: Hub) -> str | None:
         wanted = self.wanted
@@ -180,6 +185,12 @@ def read_subscribe(text: str | bytes) -> Wanted:
         isinstance(path, str) for path in cast(list[Any], mask)
     ):
         raise ValueError("mask is a list of paths.")
-    if since is not None and (isinstance(since, bool) or not isinstance(since, int | float)):
+    subscription = Subscription.parse(cast(list[str], mask))
+    return Wanted(subscription, None if since is None else read_since(since))
+
+
+def read_since(value: Any) -> float:
+    """Reads a cursor; raises ValueError where it is no timestamp."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1e11:
         raise ValueError("since is a number: the timestamp of a frame.")
-    return Wanted(Subscription.parse(cast(list[str], mask)), since)
+    return float(value)
