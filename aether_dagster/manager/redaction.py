@@ -1,6 +1,8 @@
 """Replaces secrets by value in everything which is written (spec 7, "Secrets at this edge")."""
 
-from collections.abc import Iterable
+import logging
+from collections.abc import Generator, Iterable
+from contextlib import contextmanager
 from typing import Any, cast
 
 MASK = "***"
@@ -32,6 +34,27 @@ class Redaction:
         What is no JSON is left alone; and what holds no secret is returned itself, not a copy.
         """
         return self._value(value) if self._secrets else value
+
+    @contextmanager
+    def masking(self, logger: logging.Logger) -> Generator[None]:
+        """Masks what is logged while the body runs; what it learns meanwhile counts too."""
+        logger.addFilter(self._mask)
+        try:
+            yield
+        finally:
+            logger.removeFilter(self._mask)
+
+    def _mask(self, record: logging.LogRecord) -> bool:
+        if not self._secrets:
+            return True
+        text = record.getMessage()
+        if record.exc_info is not None:
+            trace = logging.Formatter().formatException(record.exc_info)
+            if self.text(trace) != trace:
+                text, record.exc_info = f"{text}\n{trace}", None
+        if self.text(text) != text:
+            record.msg, record.args = self.text(text), None
+        return True
 
     def _value(self, value: Any) -> Any:
         if isinstance(value, str):

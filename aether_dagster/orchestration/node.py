@@ -41,7 +41,8 @@ class NodeBody:
         value: Any = None
         failed: StepFailed | None = None
         try:
-            value = self._attempt(context, execution, attempt, inputs)
+            with execution.redaction.masking(context.log):
+                value = self._attempt(context, execution, attempt, inputs)
         except (KeyboardInterrupt, ExecutionInterrupted):
             if execution.runs(self.step.id, attempt):
                 execution.fail(self.step.id, "Cancelled", "The run was cancelled.")
