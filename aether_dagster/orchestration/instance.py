@@ -1,8 +1,10 @@
 """The Dagster instance of a command line: the team's, or an embedded one (spec 6)."""
 
+import fcntl
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import dagster as dg
@@ -68,7 +70,9 @@ def embedded_instance(directory: Path) -> dg.DagsterInstance:
     Args:
         directory: The folder which holds, or will hold, `.aether/`.
     """
-    return dg.DagsterInstance.from_config(str(embedded_home(directory)))
+    home = embedded_home(directory)
+    with _alone(home):
+        return dg.DagsterInstance.from_config(str(home))
 
 
 def embedded_home(directory: Path) -> Path:
@@ -82,6 +86,17 @@ def embedded_home(directory: Path) -> Path:
     if found.startswith(_OURS) and found != text:
         _write(file, text)
     return home
+
+
+@contextmanager
+def _alone(home: Path) -> Generator[None]:
+    """Keeps other processes from the same folder: two which make Dagster's tables break them."""
+    descriptor = os.open(home, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _configuration(home: Path) -> str:
