@@ -92,7 +92,7 @@ def _open(
 def _selected(run: dg.DagsterRun, pipeline: CompiledPipeline) -> tuple[str, ...] | None:
     """The steps of a run under an executor which is not ours; None stands for all."""
     order = pipeline.document.order
-    if run.asset_selection is not None:
+    if run.asset_selection:
         keys = {tuple(key.path) for key in run.asset_selection}
         return tuple(step for step in order if pipeline.asset_keys.get(step) in keys)
     if run.step_keys_to_execute is not None:
