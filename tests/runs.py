@@ -175,12 +175,16 @@ class Left:
     @cached_property
     def state(self) -> dict[str, Any]:
         """The state document, with its report."""
-        replica = Replica()
-        for version in self.versions:
-            for delta in () if version.late else version.deltas:
-                replica.apply(delta)
+        replica = self._replica()
         assert replica.report is not None, "never finalized"
         return {**replica.document(), "report": dict(replica.report)}
+
+    @property
+    def unfinished(self) -> dict[str, Any]:
+        """The state document of an execution which nobody has finalized."""
+        replica = self._replica()
+        assert replica.report is None
+        return replica.document()
 
     @property
     def nodes(self) -> dict[str, dict[str, Any]]:
@@ -202,19 +206,29 @@ class Left:
         """The record in the file of an attempt."""
         return self.file(f"state_node_{self.nodes[step]['node_id']}_attempt{number}.json")
 
-    def check(self, *, history: bool = True) -> None:
+    def materialization(self, step: str) -> Mapping[str, Any]:
+        """The metadata of what Dagster keeps of an asset's materialization."""
+        with embedded_instance(self.directory) as instance:
+            for entry in instance.all_logs(self.run_id):
+                event = entry.dagster_event
+                made = event is not None and event.is_step_materialization
+                if made and event.step_key == self.step_key(step):
+                    return event.step_materialization_data.materialization.metadata
+        raise AssertionError(f"{step} was not materialized")
+
+    def check(self, *, history: bool = True, ops: bool = False) -> None:
         """Asserts all which is true of every execution that ended."""
         assert schemas.errors("final", self.state) == []
         self._check_report()
-        self.check_oracle()
+        self._check_oracle(ops=ops)
         if history:
             self._check_folder()
         self._check_values()
 
-    def check_oracle(self) -> None:
+    def _check_oracle(self, *, ops: bool) -> None:
         """Asserts that Dagster's own log tells the same of each node."""
         document = parse_document(json.dumps(self.record.document))
-        key = {step: self.step_key(step) for step in self.nodes}
+        key = {step: dagster_name(step) if ops else self.step_key(step) for step in self.nodes}
         dependencies = {
             key[step]: [key[up] for up in document.dependencies[step] if up in key]
             for step in self.nodes
@@ -236,6 +250,13 @@ class Left:
     def step_key(self, step: str) -> str:
         """Dagster's key of a step of assets."""
         return f"{dagster_name(self.pipeline)}__{dagster_name(step)}"
+
+    def _replica(self) -> Replica:
+        replica = Replica()
+        for version in self.versions:
+            for delta in () if version.late else version.deltas:
+                replica.apply(delta)
+        return replica
 
     def _check_report(self) -> None:
         report, nodes = self.report, self.nodes
