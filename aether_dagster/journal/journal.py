@@ -23,7 +23,6 @@ from aether_dagster.journal import (
 )
 from aether_dagster.journal.database import Database
 from aether_dagster.journal.outbox import Outbox
-from aether_dagster.journal.payloads import Payloads
 from aether_dagster.journal.records import ExecutionRecord, Lease, Tail, Version
 from aether_dagster.journal.sqlite import SqliteDatabase
 from aether_dagster.journal.statement import Session
