@@ -30,6 +30,7 @@ from aether_dagster.state import Authority, Delta, NodeDelta, Outcome
 PROCESSES = 4
 ROUNDS = 3
 NODES = 200
+WAKE_UPS = 300
 SPAWN = multiprocessing.get_context("forkserver")
 SPAWN.set_forkserver_preload(["aether_dagster.journal.postgres"])
 
@@ -62,11 +63,16 @@ def commit_versions(place: str, execution: str, writer: str, told: Connection, u
     told.send(times)
 
 
-def insert_rows(place: str, execution: str, writer: str, told: Connection, until: Any) -> None:
+def plain_database(place: str) -> sqlite3.Connection:
     database = sqlite3.connect(place, isolation_level=None, timeout=60)
     database.execute("PRAGMA journal_mode=WAL")
     database.execute("PRAGMA synchronous=NORMAL")
     database.execute("CREATE TABLE IF NOT EXISTS rows (id INTEGER PRIMARY KEY, who, what, deltas)")
+    return database
+
+
+def insert_rows(place: str, execution: str, writer: str, told: Connection, until: Any) -> None:
+    database = plain_database(place)
     times: list[float] = []
     while (began := time.perf_counter()) < until.value:
         text = to_text([report(writer, len(times)).to_json()])
@@ -132,16 +138,16 @@ def commits(folder: Path, seconds: float, postgres: str | None) -> None:
 def commit_now_and_then(place: str, execution: str, writer: str, told: Connection) -> None:
     chance = random.Random(1)
     with Journal.open(place) as journal:
-        journal.append(execution, [report(writer, 0)])
-        told.send(0.0)
-        for number in range(1, 301):
+        for number in range(WAKE_UPS):
             time.sleep(chance.uniform(0.002, 0.012))
             journal.append(execution, [report(writer, number)])
             told.send(time.monotonic())
 
 
 def wake_ups(folder: Path, postgres: str | None) -> None:
-    print("\nfrom the end of a commit to the return of a tail in another process, 300 times")
+    print(
+        f"\nfrom the end of a commit to the return of a tail in another process, {WAKE_UPS} times"
+    )
     print(f"{'':50}{'p50 ms':>9}{'p99 ms':>9}{'worst':>9}")
     places = {"SQLite, datagram": str(folder / "wake.db")}
     if postgres:
@@ -153,11 +159,10 @@ def wake_ups(folder: Path, postgres: str | None) -> None:
             process = SPAWN.Process(
                 target=commit_now_and_then, args=(place, execution, "w", theirs)
             )
+            cursor = journal.cursor()
             process.start()
-            ours.recv()
-            cursor = journal.tail(journal.cursor(), timeout=0).cursor
             woken: list[float] = []
-            while len(woken) < 300:
+            while len(woken) < WAKE_UPS:
                 tail = journal.tail(cursor, timeout=30)
                 woken += [time.monotonic()] * len(tail.versions)
                 cursor = tail.cursor

@@ -18,8 +18,10 @@ from aether_dagster.state import Delta, Replica
 from aether_dagster.state.checkpoint import checkpoint, restore
 from aether_dagster.state.mask import Path
 
-# Folding so many takes about 10 ms.
-INTERVAL = 500
+# Folding so many takes about 20 ms.
+INTERVAL = 1000
+# More of them in memory at once would keep the garbage collector busy.
+_AT_ONCE = 50
 _KEPT = 8
 
 _c = checkpoints.c
@@ -99,7 +101,7 @@ class Folder:
         missing: list[Checkpoint] = []
         while replica.version < target:
             due = replica.version - replica.version % INTERVAL + INTERVAL
-            upto = min(due, target)
+            upto = min(due, target, replica.version + _AT_ONCE)
             apply_versions(replica, commit.read(session, execution, replica.version, upto))
             if upto == due:
                 missing.append((execution, due, _pack(replica)))

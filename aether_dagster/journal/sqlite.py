@@ -7,7 +7,7 @@ import threading
 import time
 import weakref
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -97,6 +97,8 @@ class SqliteDatabase(Database):
                 raise JournalError(f"There is no journal at {path} which could be read.")
         except OSError as error:
             raise JournalError(f"The journal {self.label} cannot be opened: {error}") from error
+        if self._lock is not None:
+            self._prepare(self._lock)
         self._bell = Bell(path.with_name(path.name + "-wake"))
 
     @contextmanager
@@ -137,11 +139,19 @@ class SqliteDatabase(Database):
     def _connect(self) -> sqlite3.Connection:
         if self.read_only:
             return self._connect_read_only()
-        connection = self._sqlite(f"{self._path.as_uri()}?mode=rwc")
-        connection.execute("PRAGMA auto_vacuum=INCREMENTAL")
-        connection.execute("PRAGMA journal_mode=WAL")
+        connection = self._sqlite(f"{self._path.as_uri()}?mode=rw")
         connection.execute("PRAGMA synchronous=NORMAL")
         return connection
+
+    def _prepare(self, lock: FileLock) -> None:
+        # Two who switch a new file to WAL at once fail each other, whatever the timeout.
+        with lock:
+            try:
+                with closing(self._sqlite(f"{self._path.as_uri()}?mode=rwc")) as connection:
+                    connection.execute("PRAGMA auto_vacuum=INCREMENTAL")
+                    connection.execute("PRAGMA journal_mode=WAL")
+            except sqlite3.Error as error:
+                raise self._error(error) from None
 
     def _connect_read_only(self) -> sqlite3.Connection:
         connection = self._sqlite(f"{self._path.as_uri()}?mode=ro")
