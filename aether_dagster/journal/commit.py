@@ -162,13 +162,14 @@ def append(
     number = head.version + 1
     committed_at = max(now_ms, head.committed_at)
     late = head.finalized is not None
+    stored = text if text is not None and len(new) == len(deltas) else encode(new)
     session.run(
         _INSERT[session.engine],
         execution=execution,
         number=number,
         committed_at=committed_at,
         late=late,
-        deltas=text if text is not None and len(new) == len(deltas) else encode(new),
+        deltas=session.payloads.seal(session, execution, _place(number), stored),
     )
     report = None if late else next((d.report for d in new if d.report is not None), None)
     advance = {"execution": execution, "new_head": number, "new_time": committed_at}
@@ -202,21 +203,24 @@ def read(session: Session, execution: int, after: int, upto: int | None) -> list
     """Returns the versions after one, up to another and with it."""
     bound = 2**31 - 1 if upto is None else upto
     rows = session.rows(_VERSIONS, execution=execution, after=after, upto=bound)
-    pipeline_id = ids.pipeline_id(execution)
-    return [version(pipeline_id, row) for row in rows]
+    return [version(session, execution, row) for row in rows]
 
 
-def version(pipeline_id: str, row: Row) -> Version:
+def version(session: Session, execution: int, row: Row) -> Version:
     """Returns a version from number, time, lateness and deltas as they are stored."""
     number, committed_at, late, deltas = row
-    records = from_text(deltas)
+    records = from_text(session.payloads.open(session, execution, _place(number), deltas))
     for record in records:
         if record["clock"] is None:
             record["clock"] = number
     return Version(
-        pipeline_id,
+        ids.pipeline_id(execution),
         number,
         committed_at / 1000,
         tuple(Delta.from_json(record) for record in records),
         bool(late),
     )
+
+
+def _place(number: int) -> str:
+    return f"version {number}"

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 from aether_dagster.errors import JournalError
 from aether_dagster.journal import forks
+from aether_dagster.journal.payloads import Payloads
 from aether_dagster.journal.statement import Session
 from aether_dagster.journal.wakeup import Mailbox
 
@@ -32,6 +33,7 @@ class Database(ABC):
     def __init__(self, label: str, read_only: bool):
         self.label = label
         self.read_only = read_only
+        self.payloads = Payloads(None)
         self._pid = os.getpid()
         self._guard = threading.Condition()
         self._idle: list[Any] = []
@@ -110,7 +112,7 @@ class Database(ABC):
         connection, session = None, None
         try:
             connection = self._begin(begin)
-            session = Session(connection.execute, self.engine)
+            session = Session(connection.execute, self.engine, self.payloads)
             yield session
             if session.committed is not None:
                 self._before_commit(session)

@@ -6,7 +6,7 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Text, bindparam, func, select, update
+from sqlalchemy import Text, bindparam, func, null, select, update
 
 from aether_dagster.errors import JournalError, UnknownExecution
 from aether_dagster.journal.records import ExecutionRecord
@@ -23,6 +23,8 @@ from aether_dagster.journal.schema import (
 from aether_dagster.journal.statement import Row, Session, Statement
 from aether_dagster.journal.text import from_text, to_text
 from aether_dagster.state import ids
+
+_RESOLVED_PLACE = "resolved"
 
 _e = executions.c
 LISTED = (
@@ -110,7 +112,7 @@ _RENUMBER_MORE = [
     for table in (resolutions, private, leases, hook_cursors, hook_calls)
 ]
 _FORGET_HISTORY = Statement(
-    lambda _: update(executions).where(_e.number == bindparam("execution")).values(history=None)
+    lambda _: update(executions).where(_e.number == bindparam("execution")).values(history=null())
 )
 _ANNOTATE = Statement(
     lambda _: (
@@ -180,6 +182,7 @@ def reserve(
         document=digest,
         created_at=now_ms,
     )
+    session.payloads.begin(session, number)
     return replace(record(session, ids.pipeline_id(number)), created=True)
 
 
@@ -198,6 +201,7 @@ def renumber(session: Session, pipeline_id: str, now_ms: int) -> ExecutionRecord
     session.run(_RENUMBER, execution=old, new=new)
     for statement in _RENUMBER_MORE:
         session.run(statement, old=old, new=new)
+    session.payloads.renumber(session, old, new)
     return record(session, ids.pipeline_id(new))
 
 
@@ -214,7 +218,8 @@ def annotate(
     if not session.run(_ANNOTATE, execution=number, new_history=history, new_refused=refused):
         raise unknown(session, pipeline_id)
     if resolved is not None:
-        session.run(_RESOLVED, execution=number, resolved=to_text(resolved))
+        text = session.payloads.seal(session, number, _RESOLVED_PLACE, to_text(resolved))
+        session.run(_RESOLVED, execution=number, resolved=text)
 
 
 def forget_history(session: Session, execution: int) -> None:
@@ -227,18 +232,18 @@ def record(session: Session, pipeline_id: str) -> ExecutionRecord:
     row = session.row(_BY_NUMBER, number=number_of(session, pipeline_id))
     if row is None:
         raise unknown(session, pipeline_id)
-    return _record(row)
+    return _record(session, row)
 
 
 def find(session: Session, run_id: str, pipeline: str) -> ExecutionRecord | None:
     """Returns the execution of a Dagster run and pipeline, if there is one."""
     row = session.row(_BY_RUN, run_id=run_id, pipeline=pipeline)
-    return None if row is None else _record(row)
+    return None if row is None else _record(session, row)
 
 
 def find_run(session: Session, run_id: str) -> list[ExecutionRecord]:
     """Returns the executions of a Dagster run, oldest first."""
-    return [_record(row) for row in session.rows(_OF_RUN, run_id=run_id)]
+    return [_record(session, row) for row in session.rows(_OF_RUN, run_id=run_id)]
 
 
 def newest(
@@ -255,7 +260,7 @@ def newest(
 
 def listed(row: Row) -> ExecutionRecord:
     """Returns an execution from the columns of lists, `LISTED`."""
-    return _record((*row, None, None))
+    return _record(None, (*row, None, None))
 
 
 def lock_creation(session: Session) -> int | None:
@@ -268,11 +273,13 @@ def lock_creation(session: Session) -> int | None:
     return row[0] if row is not None and row[0] >= 0 else None
 
 
-def _record(row: Row) -> ExecutionRecord:
+def _record(session: Session | None, row: Row) -> ExecutionRecord:
     (
         number, run_id, pipeline, partition, resumed_from, config_hash, created_at, head,
         committed_at, status, nodes, finalized, ended_at, history, refused, document, resolved,
     ) = row  # fmt: skip
+    if session is not None and resolved is not None:
+        resolved = session.payloads.open(session, number, _RESOLVED_PLACE, resolved)
     return ExecutionRecord(
         pipeline_id=ids.pipeline_id(number),
         run_id=run_id,

@@ -12,7 +12,7 @@ from aether_dagster.errors import StateError
 from aether_dagster.journal import commit
 from aether_dagster.journal.records import Version
 from aether_dagster.journal.schema import checkpoints
-from aether_dagster.journal.statement import Session, Statement
+from aether_dagster.journal.statement import Row, Session, Statement
 from aether_dagster.journal.text import from_text, to_text
 from aether_dagster.state import Delta, Replica
 from aether_dagster.state.checkpoint import checkpoint, restore
@@ -104,12 +104,12 @@ class Folder:
             upto = min(due, target, replica.version + _AT_ONCE)
             apply_versions(replica, commit.read(session, execution, replica.version, upto))
             if upto == due:
-                missing.append((execution, due, _pack(replica)))
+                missing.append((execution, due, _pack(session, execution, replica)))
         return missing
 
     def _nearest(self, session: Session, execution: int, target: int) -> Replica:
         row = session.row(_NEAREST, execution=execution, version=target)
-        return Replica() if row is None else _unpack(row[1], row[0])
+        return Replica() if row is None else _unpack(session, execution, row)
 
     def _known(self, execution: int, target: int) -> Replica | None:
         with self._locked():
@@ -141,11 +141,18 @@ def keep(session: Session, found: list[Checkpoint]) -> None:
         session.run(_KEEP, execution=execution, version=version, replica=packed)
 
 
-def _pack(replica: Replica) -> bytes:
-    return zlib.compress(to_text([d.to_json() for d in checkpoint(replica)]).encode(), 1)
+def _pack(session: Session, execution: int, replica: Replica) -> bytes:
+    text = to_text([delta.to_json() for delta in checkpoint(replica)])
+    sealed = session.payloads.seal(session, execution, _place(replica.version), text)
+    return zlib.compress(sealed.encode(), 1)
 
 
-def _unpack(packed: bytes, version: int) -> Replica:
-    return restore(
-        [Delta.from_json(r) for r in from_text(zlib.decompress(packed).decode())], version
-    )
+def _unpack(session: Session, execution: int, row: Row) -> Replica:
+    version, packed = row
+    sealed = zlib.decompress(packed).decode()
+    text = session.payloads.open(session, execution, _place(version), sealed)
+    return restore([Delta.from_json(record) for record in from_text(text)], version)
+
+
+def _place(version: int) -> str:
+    return f"checkpoint {version}"

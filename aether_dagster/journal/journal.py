@@ -9,7 +9,7 @@ from typing import Any, Self, TypeVar
 
 from sqlalchemy.engine import URL
 
-from aether_dagster.crypto import ChainLink
+from aether_dagster.crypto import ChainLink, KeyRing
 from aether_dagster.errors import JournalError
 from aether_dagster.journal import (
     commit,
@@ -23,6 +23,7 @@ from aether_dagster.journal import (
 )
 from aether_dagster.journal.database import Database
 from aether_dagster.journal.outbox import Outbox
+from aether_dagster.journal.payloads import Payloads
 from aether_dagster.journal.records import ExecutionRecord, Lease, Tail, Version
 from aether_dagster.journal.sqlite import SqliteDatabase
 from aether_dagster.journal.statement import Session
@@ -52,12 +53,20 @@ class Journal:
         self._folder = fold.Folder()
 
     @classmethod
-    def open(cls, url: str | os.PathLike[str], *, read_only: bool = False) -> Self:
+    def open(
+        cls,
+        url: str | os.PathLike[str],
+        *,
+        read_only: bool = False,
+        keys: KeyRing | None = None,
+    ) -> Self:
         """Opens a journal and brings its tables up to date, making them where there are none.
 
         Args:
             url: `sqlite:///path/state.db`, `postgresql+psycopg://…`, or a file's path.
             read_only: Write nothing, not even tables; the journal must exist.
+            keys: Seal what is kept of executions which are created; open what is sealed. Plain
+                stay their ids, times, numbers of nodes in each status, and documents.
 
         Raises:
             JournalError: It cannot be opened, is of a newer version, or the URL is of no engine
@@ -65,6 +74,7 @@ class Journal:
         """
         parsed = parse(os.fspath(url))
         database = _database(parsed, read_only)
+        database.payloads = Payloads(keys)
         try:
             migrate.migrate(database)
         except BaseException:
@@ -408,6 +418,28 @@ class Journal:
             execution = commit.existing(session, pipeline_id)
             held = leases.read(session, execution, name, self._database.now(session))
         return None if held is None else Lease(held[0], unix_ms() / 1000 + held[1])
+
+    def rekey(self) -> tuple[int, int]:
+        """Seals the key of each sealed execution with the first key which the journal was given.
+
+        Each in a transaction of its own: what is cut off goes on where it was.
+
+        Returns:
+            How many were sealed with another key, and how many there are.
+
+        Raises:
+            SealError: A key cannot be opened with any of those given.
+        """
+        changed = total = 0
+        after = -1
+        while True:
+            with self._database.writing() as session:
+                found = self._database.payloads.rekey(session, after)
+            if found is None:
+                return changed, total
+            after = found[0]
+            total += 1
+            changed += found[1]
 
     def prune(self, pipeline_ids: Iterable[str]) -> int:
         """Deletes executions and all that is kept of them, and gives their space back.

@@ -59,7 +59,8 @@ class Private(MutableMapping[str, Any]):
         for key, value, revision in self._rows(session):
             self._revisions[key] = revision
             if value is not None:
-                self._values[key] = value
+                place = self._place(key)
+                self._values[key] = session.payloads.open(session, execution, place, value)
 
     def conflicts(self, session: Session) -> list[str]:
         """Returns the keys which this transaction depends on and another has written since."""
@@ -74,7 +75,11 @@ class Private(MutableMapping[str, Any]):
 
     def write(self, session: Session) -> None:
         """Writes what was set and deleted; a deleted key keeps its row, and so its revision."""
-        for key, value in self._writes.items():
+        for key, text in self._writes.items():
+            value = text
+            if text is not None:
+                place = self._place(key)
+                value = session.payloads.seal(session, self._execution, place, text)
             session.run(
                 _WRITE, execution=self._execution, plugin=self._plugin, key=key, value=value
             )
@@ -103,6 +108,9 @@ class Private(MutableMapping[str, Any]):
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
+
+    def _place(self, key: str) -> str:
+        return f"private {self._plugin} {key}"
 
     def _rows(self, session: Session) -> list[Any]:
         return session.rows(_ALL, execution=self._execution, plugin=self._plugin)

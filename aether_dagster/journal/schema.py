@@ -103,6 +103,14 @@ checkpoints = Table(
     PrimaryKeyConstraint("execution", "version"),
 )
 
+payload_keys = Table(
+    "aether_payload_keys",
+    _metadata,
+    Column("execution", _Number, primary_key=True, autoincrement=False),
+    Column("sealed", Text, nullable=False),
+    info={"since": 2},
+)
+
 history_files = Table(
     "aether_history_files",
     _metadata,
@@ -114,6 +122,7 @@ history_files = Table(
     Column("sha256", Text),
     PrimaryKeyConstraint("execution", "seq"),
     UniqueConstraint("execution", "name"),
+    info={"since": 2},
 )
 
 private = Table(
@@ -224,6 +233,7 @@ OF_ONE_EXECUTION = (
     delta_ids,
     checkpoints,
     resolutions,
+    payload_keys,
     history_files,
     private,
     leases,

@@ -6,10 +6,14 @@ A commit runs five of them; going through SQLAlchemy's execution for each costs 
 from collections.abc import Callable, Mapping
 from functools import cache
 from importlib import import_module
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from sqlalchemy import ClauseElement
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.sql.compiler import SQLCompiler
+
+if TYPE_CHECKING:
+    from aether_dagster.journal.payloads import Payloads
 
 Inserter = Callable[..., Any]
 Row = tuple[Any, ...]
@@ -41,9 +45,12 @@ class Statement:
         """Returns the SQL for an engine, and the parameters which have a value of their own."""
         found = self._compiled.get(engine)
         if found is None:
-            compiled = self._build(_INSERTERS[engine]).compile(dialect=dialect(engine))
-            parameters: Mapping[str, Any] = compiled.params or {}
-            constants = {name: value for name, value in parameters.items() if value is not None}
+            statement = self._build(_INSERTERS[engine])
+            compiled = cast(SQLCompiler, statement.compile(dialect=dialect(engine)))
+            # Whether it is required tells a parameter from a value which is None.
+            constants = {
+                name: bind.value for name, bind in compiled.binds.items() if not bind.required
+            }
             found = self._compiled[engine] = (str(compiled), constants)
         return found
 
@@ -71,13 +78,15 @@ class Session:
     Args:
         execute: Runs SQL with named parameters on the driver's connection.
         engine: `sqlite` or `postgresql`.
+        payloads: Seals and opens what is stored.
     """
 
-    __slots__ = ("_execute", "committed", "engine")
+    __slots__ = ("_execute", "committed", "engine", "payloads")
 
-    def __init__(self, execute: Callable[..., Cursor], engine: str):
+    def __init__(self, execute: Callable[..., Cursor], engine: str, payloads: "Payloads"):
         self._execute = execute
         self.engine = engine
+        self.payloads = payloads
         self.committed: int | None = None
 
     def run(self, statement: Statement, **parameters: Any) -> int:

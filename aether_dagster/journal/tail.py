@@ -12,7 +12,6 @@ from aether_dagster.journal.database import Database
 from aether_dagster.journal.records import Tail, Version
 from aether_dagster.journal.schema import versions
 from aether_dagster.journal.statement import Row, Session, Statement
-from aether_dagster.state import ids
 
 # A wake-up can be lost; then a tail is late by this many seconds.
 _POLL_SECONDS = 1.0
@@ -105,7 +104,7 @@ def _newer(session: Session, cursor: str, pipeline_id: str | None) -> Found:
     if session.engine == "postgresql":
         return _newer_on_postgres(session, _read(_OF_POSTGRES, cursor))
     rows = session.rows(_AFTER_PLACE, place=int(_read(_OF_SQLITE, cursor)[1]))
-    return _versions([row[1:] for row in rows]), f"s{rows[-1][0]}" if rows else cursor
+    return _versions(session, [row[1:] for row in rows]), f"s{rows[-1][0]}" if rows else cursor
 
 
 def _newer_on_postgres(session: Session, cursor: re.Match[str]) -> Found:
@@ -114,10 +113,10 @@ def _newer_on_postgres(session: Session, cursor: re.Match[str]) -> Found:
     if target is not None:
         rows = _between(session, done, target, int(execution), int(number))
         if rows:
-            return _versions(rows), _after(rows, done, target)
+            return _versions(session, rows), _after(rows, done, target)
         done = target
     rows = _between(session, done, current, -1, 0)
-    return _versions(rows), _after(rows, done, current)
+    return _versions(session, rows), _after(rows, done, current)
 
 
 def _between(session: Session, done: str, target: str, execution: int, number: int) -> list[Row]:
@@ -138,8 +137,8 @@ def _after(rows: list[Row], done: str, target: str) -> str:
     return f"p{done}/{target}/{rows[-1][0]}.{rows[-1][1]}"
 
 
-def _versions(rows: list[Row]) -> list[Version]:
-    return [commit.version(ids.pipeline_id(row[0]), row[1:]) for row in rows]
+def _versions(session: Session, rows: list[Row]) -> list[Version]:
+    return [commit.version(session, row[0], row[1:]) for row in rows]
 
 
 def _read(pattern: re.Pattern[str], cursor: str) -> re.Match[str]:
