@@ -2,18 +2,21 @@
 
 import hashlib
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote
 
-from aether_dagster.errors import ValueStoreError
+from aether_dagster.crypto import KeyRing, no_key
+from aether_dagster.errors import SealError, UnknownKey, ValueStoreError
 from aether_dagster.values.codecs import decode, encode
 from aether_dagster.values.naming import object_key, pointer_key, segment
-from aether_dagster.values.objects import open_objects
+from aether_dagster.values.objects import Objects, open_objects
 from aether_dagster.values.reference import ValueRef
+from aether_dagster.values.sealed import SealedObjects
 
 _KEY_SEGMENTS = 4
+_SEALED = b'{"protected":"'
 
 
 @dataclass(frozen=True)
@@ -43,13 +46,17 @@ class ValueStore:
         url: A local path, a `file:` URI, or any fsspec URL (`s3://…`, `gs://…`).
         durable: Make each write survive a loss of power. A committed value survives the end of its
             process without it.
+        keys: Seal values and pointers; what is plain is not read then.
 
     Raises:
         ValueStoreError: The URL's file system is not installed.
     """
 
-    def __init__(self, url: str, *, durable: bool = False):
-        self._objects = open_objects(url, durable)
+    def __init__(self, url: str, *, durable: bool = False, keys: KeyRing | None = None):
+        self._objects: Objects = open_objects(url, durable)
+        self._sealed = None if keys is None else SealedObjects(self._objects, keys)
+        if self._sealed is not None:
+            self._objects = self._sealed
 
     @property
     def uri(self) -> str:
@@ -82,7 +89,7 @@ class ValueStore:
             step=step,
             attempt=attempt,
             part=part,
-            sha256=digest,
+            sha256=digest if self._sealed is None else self._sealed.digest(digest),
             extension=encoded.extension,
         )
         ref = ValueRef(f"{self.uri}/{key}", digest, len(encoded.data), encoded.media_type)
@@ -98,6 +105,7 @@ class ValueStore:
 
         Raises:
             ValueStoreError: It is missing, damaged, or not a reference into a value store.
+            SealError: It is sealed and cannot be opened, or keys are given and it is plain.
         """
         key = self._key(ref.uri)
         try:
@@ -111,6 +119,7 @@ class ValueStore:
             raise self._refused("read", ref.uri, error) from error
         digest = hashlib.sha256(data).hexdigest()
         if digest != ref.sha256:
+            self._check_plain(data, ref.uri)
             raise ValueStoreError(
                 f"The stored value {ref.uri} is damaged: {len(data)} bytes with SHA-256 "
                 f"{digest[:16]}…, expected {ref.bytes} bytes with {ref.sha256[:16]}…."
@@ -122,10 +131,13 @@ class ValueStore:
 
         Raises:
             ValueStoreError: The pointer cannot be read or is damaged.
+            SealError: As `get`.
         """
         key = pointer_key(tuple(asset_key), partition)
         try:
-            content = json.loads(self._objects.read(key))
+            data = self._objects.read(key)
+            self._check_plain(data, f"{self.uri}/{key}")
+            content = json.loads(data)
             owner = (content["asset_key"], content["partition"])
             ref = ValueRef.from_json(content["value"])
         except FileNotFoundError:
@@ -172,6 +184,19 @@ class ValueStore:
             else:
                 files, size = files + 1, size + length
         return RemovedReport(files, size, tuple(failures))
+
+    def rekey(self) -> Iterator[tuple[str, bool | SealError]]:
+        """Give every value to the first of the store's keys, one by one.
+
+        Yields:
+            Its URI, and whether it was sealed with another key; or why it cannot be opened.
+        """
+        for key, result in () if self._sealed is None else self._sealed.rekey():
+            yield f"{self.uri}/{key}", result
+
+    def _check_plain(self, data: bytes, uri: str) -> None:
+        if self._sealed is None and data.startswith(_SEALED):
+            raise UnknownKey(no_key(f"The stored value {uri}"))
 
     def _key(self, uri: str) -> str:
         segments = unquote(uri).split("/")[-_KEY_SEGMENTS:]
