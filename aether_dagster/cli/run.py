@@ -12,7 +12,9 @@ import click
 
 from aether_dagster.cli.pipelines import chosen_pipeline, select_option, variables_option
 from aether_dagster.cli.plan import selected_steps, text_lines
+from aether_dagster.cli.serving import rate_option
 from aether_dagster.cli.status import ExitStatus
+from aether_dagster.cli.vis import RunCommand, Vis, WatchedRun
 from aether_dagster.errors import SnapshotError
 
 if TYPE_CHECKING:
@@ -28,7 +30,7 @@ _STATUS = {
 }
 
 
-@click.command
+@click.command(cls=RunCommand)
 @click.argument("pipeline", required=False, type=click.Path(path_type=Path))
 @variables_option()
 @select_option()
@@ -53,6 +55,13 @@ _STATUS = {
     show_envvar=True,
     help="End the run, with exit status 3, if the state history cannot be written.",
 )
+@click.option(
+    "--vis",
+    metavar="[HOST:PORT]",
+    help="Show the run live in a browser, by a process of its own. Alone, on this machine.",
+)
+@rate_option
+@click.option("--open", "browser", is_flag=True, help="Open the page; implies --vis.")
 @click.option("--dry-run", is_flag=True, help="Check the document and print what would run.")
 @click.option(
     "--json",
@@ -69,6 +78,9 @@ def run(
     workers: int,
     state_history: str | None,
     state_history_required: bool,
+    vis: str | None,
+    rate: float,
+    browser: bool,
     dry_run: bool,
     as_json: bool,
     quiet: bool,
@@ -87,6 +99,8 @@ def run(
             "--state-history-required says that the history must be written; say where, with "
             "--state-history."
         )
+    watched = browser or vis is not None
+    watching = Vis.parse(vis or "", rate, browser=browser) if watched else None
     path = chosen_pipeline(pipeline)
     document = read_document(path, variables=variables, environ=os.environ)
     steps = selected_steps(document, selection)
@@ -98,6 +112,8 @@ def run(
 
     stdout = console(own_stdout(exclusive=as_json))
     face = _display(stdout, document, as_json=as_json, quiet=quiet)
+    if watching is not None:
+        face = WatchedRun(face, watching)
     try:
         outcome = _execute(
             face,

@@ -120,7 +120,7 @@ def sidecar_settings(listening: Listening) -> "SidecarSettings":
     return SidecarSettings(
         token=read_token(listening.token or token_file(os.environ)),
         host=listening.host,
-        port=_port(listening),
+        port=port_of(listening),
         rate=listening.rate,
         hosts=listening.hosts,
         origins=listening.origins,
@@ -174,7 +174,8 @@ def announce(settings: "SidecarSettings", file: Path, page: str) -> Callable[[st
     return tell
 
 
-def _port(listening: Listening) -> int:
+def port_of(listening: Listening) -> int:
+    """Returns the port to listen on: the given one, the default one, or 0 for any."""
     if listening.port is not None:
         return listening.port
     import socket

@@ -3,9 +3,6 @@
 from typing import Any
 
 from aether_dagster.protocol.messages import EXECUTING, Message, snapshot
-from aether_dagster.script.dependencies import link
-from aether_dagster.script.findings import Findings
-from aether_dagster.script.rules import items_at, mapping_at
 from aether_dagster.sidecar.source import Source, started_times
 from aether_dagster.state import Replica
 
@@ -30,6 +27,11 @@ def pipeline(source: Source, pipeline_id: str) -> dict[str, Any]:
 
     No arguments of steps are in it, and so nothing which they hold.
     """
+    # The language is a third of a second, which only this needs.
+    from aether_dagster.script.dependencies import link
+    from aether_dagster.script.findings import Findings
+    from aether_dagster.script.rules import items_at, mapping_at
+
     record = source.record(pipeline_id)
     raw: Any = record.document or {}
     links = link(raw, Findings("journal"), None)
