@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from aether_dagster.errors import ExecutionMismatch, FolderExists, StateError
+from aether_dagster.errors import ExecutionMismatch, FolderExists, SnapshotError, StateError
 from aether_dagster.journal import ExecutionRecord, Journal
 from aether_dagster.manager.execution import Execution
 from aether_dagster.manager.identity import own_identity
@@ -52,6 +52,7 @@ class StateManager:
         partition: str | None = None,
         plugins: Sequence[str] = (),
         history: HistoryStore | None = None,
+        history_required: bool = False,
         read_file: Callable[[str], str] | None = None,
         keep: bool = False,
     ) -> Execution:
@@ -68,6 +69,8 @@ class StateManager:
             partition: The run's partition key.
             plugins: The resolved plugins, `Name@x.y.z`.
             history: Where a state history is kept, if it is.
+            history_required: Refuse to begin where its folder cannot be created. Otherwise whoever
+                writes the first file there meets the error and tells it.
             read_file: Reads the `${file./path}` references.
             keep: This process will end the execution. From its first version on it has the lease,
                 so that its death can be proven at any time.
@@ -76,7 +79,7 @@ class StateManager:
             ExecutionMismatch: The execution was begun with another document.
             ScriptError: A name which the document refers to is missing.
             StateError: Another process began to initialize it and did not end.
-            SnapshotError: The history folder cannot be created.
+            SnapshotError: The history folder cannot be created, and is required.
         """
         record = self.journal.reserve(
             run_id,
@@ -88,7 +91,8 @@ class StateManager:
         )
         if record.config_hash == document.config_hash:
             resolver = _Resolver(document, environ, partition, read_file or _read_text)
-            record = self._initialized(record, resolver, selected, plugins, history, keep)
+            place = None if history is None else _Place(history, history_required)
+            record = self._initialized(record, resolver, selected, plugins, place, keep)
         return self.attach(record, document)
 
     def attach(self, record: ExecutionRecord, document: Document) -> Execution:
@@ -113,7 +117,7 @@ class StateManager:
         resolver: "_Resolver",
         selected: Sequence[str] | None,
         plugins: Sequence[str],
-        history: HistoryStore | None,
+        place: "_Place | None",
         keep: bool,
     ) -> ExecutionRecord:
         """Initializes the execution, or waits for the process which does, or for its death."""
@@ -122,7 +126,7 @@ class StateManager:
         while record.head == 0:
             if self.journal.acquire(record.pipeline_id, holder, LEASE_SECONDS):
                 try:
-                    self._initialize(record, resolver, selected, plugins, history)
+                    self._initialize(record, resolver, selected, plugins, place)
                 finally:
                     # Its id may be another one now.
                     record = self.journal.find(record.run_id, record.pipeline) or record
@@ -144,7 +148,7 @@ class StateManager:
         resolver: "_Resolver",
         selected: Sequence[str] | None,
         plugins: Sequence[str],
-        history: HistoryStore | None,
+        place: "_Place | None",
     ) -> None:
         record = self.journal.record(record.pipeline_id)
         if record.head > 0:
@@ -152,7 +156,7 @@ class StateManager:
         start = round(self._now(), 3)
         # Before the folder is made, so that a name which is missing leaves nothing behind.
         resolved = resolver.resolve(start, record.pipeline_id)
-        while history is not None and not self._create_folder(record, history, start):
+        while place is not None and not self._create_folder(record, place, start):
             # Another journal's execution has this id: ids are unique in a history too.
             record = self.journal.renumber(record.pipeline_id, now_ms=self._now_ms())
             resolved = resolver.resolve(start, record.pipeline_id)
@@ -160,18 +164,29 @@ class StateManager:
         delta = _initial_delta(record, resolver.document, selected, resolved, start, plugins)
         self.journal.append(record.pipeline_id, [delta], now_ms=self._now_ms())
 
-    def _create_folder(self, record: ExecutionRecord, history: HistoryStore, start: float) -> bool:
+    def _create_folder(self, record: ExecutionRecord, place: "_Place", start: float) -> bool:
         folder = folder_name(start, record.pipeline_id)
         try:
-            history.create(folder)
+            place.store.create(folder)
         except FolderExists:
             return False
-        location = f"{history.url.rstrip('/')}/{folder}"
+        except SnapshotError:
+            if place.required:
+                raise
+        location = f"{place.store.url.rstrip('/')}/{folder}"
         self.journal.annotate(record.pipeline_id, history=location)
         return True
 
     def _now_ms(self) -> int:
         return int(self._now() * 1000)
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where the history is kept, and whether it must be."""
+
+    store: HistoryStore
+    required: bool
 
 
 @dataclass(frozen=True)

@@ -81,6 +81,7 @@ def _open(
         environ=os.environ,
         partition=run.tags.get("dagster/partition"),
         history=None if settings.history is None else HistoryStore(settings.history),
+        history_required=settings.history_required,
         keep=keep,
     )
     # Another process may have put one of them into a value which this one is going to show.
