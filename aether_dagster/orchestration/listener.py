@@ -89,8 +89,13 @@ def _error(info: ErrorInfo | None, declared: Mapping[str, Any]) -> dict[str, Any
         return _record(kind, message)
     if not chain:
         return _record("Unknown", "Dagster reported a failure without an error.")
-    cause = chain[-1]
+    # What was raised, inside Dagster's own wrappers; what it was raised from says less.
+    cause = next((link for link in chain if not _is_wrapper(link)), chain[-1])
     return _record(cause.cls_name or "Unknown", _text(cause), "".join(cause.stack) or None)
+
+
+def _is_wrapper(info: ErrorInfo) -> bool:
+    return info.cls_name is not None and info.cls_name.startswith("DagsterExecution")
 
 
 def _chain(info: ErrorInfo | None) -> list[ErrorInfo]:
