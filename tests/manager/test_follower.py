@@ -1,0 +1,70 @@
+import threading
+
+from aether_dagster.journal import Journal
+from aether_dagster.manager import Change, Execution, Follower
+
+
+def nothing() -> None:
+    return
+
+
+def test_observers_get_every_version_in_order_with_what_it_changed(
+    journal: Journal, execution: Execution
+) -> None:
+    seen: list[tuple[int, str]] = []
+    paths: list[frozenset[tuple[str, ...]]] = []
+
+    def observe(change: Change) -> None:
+        seen.append((change.version.number, change.replica.outcome("load").status))
+        paths.append(change.paths)
+
+    follower = Follower(journal, execution.id, [observe], tick=nothing)
+    follower.start()
+    execution.start("load", 1, {"message": "hello"})
+    execution.succeed("load", "hello")
+    assert follower.drain(execution.replica.version, 10)
+    follower.stop()
+    assert seen == [(1, "pending"), (2, "executing"), (3, "succeeded")]
+    assert ("pipeline", "id") in paths[0]
+    assert ("nodes", "load", "output_payload") in paths[2]
+    assert ("nodes", "check", "status") not in paths[2]
+
+
+def test_an_observer_which_fails_is_left_out_and_the_others_go_on(
+    journal: Journal, execution: Execution
+) -> None:
+    seen: list[int] = []
+    called: list[int] = []
+
+    def fails(change: Change) -> None:
+        called.append(change.version.number)
+        raise RuntimeError("a display is broken")
+
+    follower = Follower(
+        journal, execution.id, [fails, lambda c: seen.append(c.version.number)], tick=nothing
+    )
+    follower.start()
+    execution.start("load", 1, {})
+    assert follower.drain(2, 10)
+    follower.stop()
+    assert called == [1]
+    assert seen == [1, 2]
+    assert [str(error) for error in follower.failures] == ["a display is broken"]
+
+
+def test_who_waits_for_a_version_which_does_not_come_is_told(
+    journal: Journal, execution: Execution
+) -> None:
+    follower = Follower(journal, execution.id, [], tick=nothing)
+    follower.start()
+    assert not follower.drain(99, 0.1)
+    follower.stop()
+
+
+def test_the_tick_comes_also_where_nothing_changes(journal: Journal, execution: Execution) -> None:
+    ticks = threading.Semaphore(0)
+    follower = Follower(journal, execution.id, [], tick=ticks.release)
+    follower.start()
+    for _ in range(3):
+        assert ticks.acquire(timeout=5)
+    follower.stop()

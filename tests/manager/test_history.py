@@ -1,0 +1,76 @@
+from pathlib import Path
+
+import pytest
+
+from aether_dagster.errors import SnapshotError
+from aether_dagster.journal import Journal
+from aether_dagster.manager import Change, Execution
+from aether_dagster.manager.history import HistoryFiles, HistoryWriter
+from aether_dagster.snapshot import HistoryStore
+from aether_dagster.state import Replica
+
+FOLDER = "2023-07-20_133452_pipeline_01H3XYZ9"
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> HistoryStore:
+    store = HistoryStore(str(tmp_path / "history"))
+    store.create(FOLDER)
+    return store
+
+
+@pytest.fixture
+def told() -> list[SnapshotError]:
+    return []
+
+
+@pytest.fixture
+def writer(
+    journal: Journal, execution: Execution, store: HistoryStore, told: list[SnapshotError]
+) -> HistoryWriter:
+    return HistoryWriter(HistoryFiles(journal, execution.id, store, FOLDER), told.append)
+
+
+def give(writer: HistoryWriter, execution: Execution) -> None:
+    """Gives the writer all versions, as a follower does."""
+    for version in execution.journal.versions(execution.id):
+        writer(Change(execution.id, version, Replica(), frozenset()))
+
+
+def test_files_are_written_as_versions_make_them_due(
+    execution: Execution, writer: HistoryWriter, store: HistoryStore, told: list[SnapshotError]
+) -> None:
+    execution.settle("load", 1, "succeeded", seconds=1)
+    node_id = execution.replica.node("load")["node_id"]
+    give(writer, execution)
+    assert store.names(FOLDER) == [
+        "state_init.json",
+        f"state_node_{node_id}_attempt1.json",
+        f"state_node_{node_id}_final.json",
+    ]
+    assert told == []
+
+
+def test_a_history_which_breaks_is_told_once_and_not_gone_on_with(
+    execution: Execution, writer: HistoryWriter, tmp_path: Path, told: list[SnapshotError]
+) -> None:
+    execution.settle("load", 1, "succeeded", seconds=1)
+    folder = tmp_path / "history" / FOLDER
+    folder.rename(tmp_path / "elsewhere")
+    give(writer, execution)
+    assert [str(error) for error in told] == [str(writer.error)]
+    folder.mkdir()
+    execution.settle("check", 1, "succeeded", seconds=1)
+    give(writer, execution)
+    assert list(folder.iterdir()) == []
+    assert len(told) == 1
+
+
+def test_whatever_else_goes_wrong_is_told_as_well(
+    execution: Execution, writer: HistoryWriter, journal: Journal, told: list[SnapshotError]
+) -> None:
+    versions = journal.versions(execution.id)
+    journal.close()
+    writer(Change(execution.id, versions[0], Replica(), frozenset()))
+    assert len(told) == 1
+    assert writer.error is told[0]
