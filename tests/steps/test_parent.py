@@ -202,6 +202,8 @@ def test_the_child_has_a_session_of_its_own_and_the_runs_environment_and_path(
     )
     monkeypatch.setenv("MINE", "yes")
     monkeypatch.delenv("PYTHONPATH", raising=False)
+    # Without the folders of documents whose steps other tests ran in this process.
+    monkeypatch.setattr(sys, "path", [p for p in sys.path if "pytest-of-" not in p])
     got = run_step("python/call", {"callable": f"{name}:f"}, context, timeout=30)
     assert got[0] != os.getsid(0)
     assert got[1:3] == [None, "yes"]
