@@ -121,14 +121,19 @@ class Child:
 
     def end(self) -> Any:
         """Waits for its end; returns the order's outcome, None where it was killed before."""
-        if self._handle is not None:
-            ready, _, _ = select.select([self._handle], [], [], _LIMIT)
-            assert ready, f"did not end: {self.log.read_text()}"
-            os.close(self._handle)
-            self._handle = None
+        assert self.ended(_LIMIT), f"did not end: {self.log.read_text()}"
         text = self.log.read_text()
         assert "The order failed:" not in text, text
         return json.loads(self.outcome.read_text()) if self.outcome.exists() else None
+
+    def ended(self, seconds: float = 0) -> bool:
+        """Tells whether it has ended, or does within so many seconds."""
+        if self._handle is not None:
+            if not select.select([self._handle], [], [], seconds)[0]:
+                return False
+            os.close(self._handle)
+            self._handle = None
+        return True
 
     def lines(self) -> list[dict[str, Any]]:
         """The JSON lines which it printed."""
@@ -153,11 +158,12 @@ class Place:
         environ = {"AETHERSCRIPT_STATE_HISTORY": folder} if history else {}
         return self.zygote.start(self.directory, action, environ=environ, **where, **order)
 
-    def wait_for(self, name: str) -> None:
-        """Waits until a file is there."""
+    def wait_for(self, name: str, child: Child) -> None:
+        """Waits until a process has made a file."""
         give_up = time.monotonic() + _LIMIT
         while not (self.directory / name).exists():
-            assert time.monotonic() < give_up, f"{name} never came"
+            assert not child.ended(), f"ended without {name}: {child.log.read_text()}"
+            assert time.monotonic() < give_up, f"{name} never came: {child.log.read_text()}"
             time.sleep(0.02)
 
     @contextmanager
@@ -223,11 +229,11 @@ class Places:
 
 def interrupt(place: Place, child: Child) -> None:
     """Presses Ctrl-C while a step waits."""
-    place.wait_for("waiting")
+    place.wait_for("waiting", child)
     child.signal(signal.SIGINT)
 
 
 def kill(place: Place, child: Child) -> None:
     """Kills a run's process while a step waits."""
-    place.wait_for("waiting")
+    place.wait_for("waiting", child)
     child.signal(signal.SIGKILL)

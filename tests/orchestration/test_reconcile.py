@@ -413,7 +413,7 @@ def test_a_stopped_process_is_not_taken_for_dead(places: Places) -> None:
     - {id: next, type: core/echo, args: {message: "${steps.runs.output}"}}
 """)
     child = place.start(lease=0.5)
-    place.wait_for("waiting")
+    place.wait_for("waiting", child)
     child.signal(signal.SIGSTOP)
     with place.opened() as opened:
         pipeline_id = opened.record().pipeline_id
@@ -465,7 +465,7 @@ def test_a_run_under_an_executor_which_is_not_ours_is_left_alone_while_it_runs(
     - {id: runs, type: python/call, args: {callable: "jobs:wait"}}
 """)
     child = place.start("foreign")
-    place.wait_for("waiting")
+    place.wait_for("waiting", child)
     with place.opened() as opened:
         (result,) = opened.reconciler.reconcile_all(force=True)
         assert result.verdict == "alive"
