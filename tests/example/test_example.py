@@ -163,3 +163,45 @@ def test_a_bad_feed_stops_before_the_warehouse_and_says_why(clone):
         "UpstreamFailed",
     )
     assert failed.final["report"]["failed"] == ["validate"]
+
+
+VOLATILE = re.compile(
+    r"\d{4}-\d\d-\d\dT[\d:.]+Z"  # when it ran
+    r"|file://[^\"]*"  # where values lie, by execution
+    r"|[0-9a-f]{64}"  # digests of what holds an id
+)
+TIMES = ("execution_time", "start_timestamp", "end_timestamp", "duration")
+
+
+def without_ids_and_times(final):
+    """The text of a final state, with what differs between two runs of one pipeline masked."""
+    text = json.dumps(final, indent=1)
+    for name, node in final["nodes"].items():
+        text = text.replace(node["node_id"], name)
+    text = VOLATILE.sub("<volatile>", text.replace(final["pipeline"]["id"], "<id>"))
+    return re.sub(rf'"({"|".join(TIMES)}|bytes)": [\d.e+-]+', r'"\1": 0', text)
+
+
+def test_a_run_launched_by_dg_gives_the_same_state_but_for_ids_and_times(run, clone, tmp_path):
+    (tmp_path / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
+    before = set((clone / "executions").glob("*"))
+    launched = subprocess.run(
+        [Path(sys.executable).parent / "dg", "launch", "--job", "earthquakes"],
+        cwd=clone,
+        env=os.environ
+        | {
+            "DAGSTER_HOME": str(tmp_path),
+            "AETHERSCRIPT_STATE_HISTORY": str(clone / "executions"),
+            "PYTHONPATH": str(Path(aether_dagster.__file__).parents[1]),
+        },
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=False,
+    )
+    assert launched.returncode == 0, launched.stdout + launched.stderr
+    (folder,) = set((clone / "executions").glob("*")) - before
+    theirs = json.loads((folder / "state_final.json").read_text())
+    ours = without_ids_and_times(run.final)
+    assert without_ids_and_times(theirs) == ours
+    assert "<volatile>" in ours
