@@ -217,6 +217,24 @@ class HookError(AetherError):
         super().__init__(f"{plugin}: {message}")
 
 
+class Vetoed(HookError):
+    """A state hook refused what was about to happen (spec 5).
+
+    Attributes:
+        plugin: `Name@version` of the plugin which the hook belongs to.
+        hook: The hook's class.
+        reason: Why, in the hook's own words.
+    """
+
+    def __init__(self, plugin: str, hook: str, reason: str):
+        self.hook, self.reason = hook, reason
+        super().__init__(plugin, f"{hook} refused: {reason}")
+
+    def __reduce__(self) -> tuple[type, tuple[str, str, str]]:
+        # A step's process hands it on to another.
+        return Vetoed, (self.plugin, self.hook, self.reason)
+
+
 class StepError(AetherError):
     """A step's attempt ended without a value."""
 

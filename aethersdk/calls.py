@@ -1,6 +1,5 @@
 """What surrounds one call of a state hook, for the hook's own `self.…` (spec 5)."""
 
-import logging
 from collections.abc import Callable, MutableMapping
 from contextlib import AbstractContextManager
 from contextvars import ContextVar
@@ -44,13 +43,15 @@ class HookCall:
             no delivery.
         transaction: Begins a transaction; None where the execution has no state yet.
         log: Takes what the hook logs, besides standard error.
+        redact: Masks secrets in what the hook logs.
     """
 
     event: str
     pipeline_id: str
     delivery_id: str | None = None
     transaction: Callable[[], AbstractContextManager[Transaction]] | None = None
-    log: Callable[[logging.LogRecord], None] | None = None
+    log: Callable[[int, str], None] | None = None
+    redact: Callable[[str], str] = str
 
 
 current_call: ContextVar[HookCall | None] = ContextVar("current_call", default=None)

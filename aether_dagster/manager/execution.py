@@ -4,9 +4,11 @@ import itertools
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import replace
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
+from aether_dagster.errors import HookError
 from aether_dagster.journal import ExecutionRecord, Journal
 from aether_dagster.manager.ending import (
     EXECUTING,
@@ -26,6 +28,11 @@ from aether_dagster.state import Authority, Delta, NodeDelta, Outcome, Replica, 
 from aether_dagster.state.ids import delta_id
 from aether_dagster.steps import ArtifactAccess, Connections
 from aether_dagster.values import ValueRef, ValueStore, fit_node_record, is_reference
+
+if TYPE_CHECKING:
+    from aether_dagster.journal import Transaction
+    from aether_dagster.manager.review import ArgumentChanges, Review
+    from aether_dagster.plugins.manager import HookManager
 
 # What an input leaves free in a node's record, in bytes: an error's message and traceback come
 # later, maybe from another process which does not see the input (spec 1.4).
@@ -66,6 +73,8 @@ class Execution:
         self._now = now
         self._lock = threading.RLock()
         self.connections = Connections()
+        self.hooks: HookManager | None = None
+        self._review: Review | None = None
         self._replica = journal.replica(record.pipeline_id)
         self._started: dict[str, tuple[int, float]] = {}
         self._committed_starts: dict[str, tuple[int, float]] = {}
@@ -93,11 +102,31 @@ class Execution:
                 self._replica.version = version.number
             return self._replica
 
+    def use_hooks(self, hooks: "HookManager") -> None:
+        """Asks these state hooks from now on before a change is committed."""
+        # Imported here: an execution without hooks pays nothing for them.
+        from aether_dagster.manager.review import Review
+
+        self.hooks = hooks
+        self._review = Review(self, hooks) if hooks.asks else None
+
+    def state_document(self) -> dict[str, Any]:
+        """Returns the state document at the journal's head; its records are shared."""
+        with self._lock:
+            return self.catch_up().document()
+
+    def transaction(self, actor: str) -> AbstractContextManager["Transaction"]:
+        """Begins a transaction of a plugin, `Name@version` (spec 1.6)."""
+        review = None if self._review is None else self._review.written
+        return self.journal.transaction(self.id, actor, review)
+
     def runs(self, step: str, attempt: int) -> bool:
         """Tells whether this process has committed the start of an attempt."""
         return step in self._started and self._started[step][0] == attempt
 
-    def start(self, step: str, attempt: int, arguments: Mapping[str, Any] | None) -> None:
+    def start(
+        self, step: str, attempt: int, arguments: Mapping[str, Any] | None
+    ) -> "ArgumentChanges | None":
         """Commits that an attempt starts.
 
         Args:
@@ -106,9 +135,41 @@ class Execution:
             arguments: The resolved arguments as they may be shown: secrets already masked; values
                 which are not JSON are spilled. None where they could not be resolved.
 
+        Returns:
+            What state hooks changed of the arguments, if they did.
+
         Raises:
             IllegalTransition: The node is not where it may start this attempt.
+            HookError: A state hook refused (`Vetoed`), or failed. The start is committed, for the
+                caller to commit its failure.
         """
+        changes: ArgumentChanges | None = None
+        refusal: HookError | None = None
+        if self._review is not None and arguments is not None:
+            try:
+                changes = self._review.start(step, attempt, self.redaction.value(arguments))
+            except HookError as error:
+                refusal = error
+        shown = arguments if changes is None or arguments is None else changes.apply(arguments)
+        self._start(step, attempt, shown)
+        if refusal is not None:
+            raise refusal
+        return changes
+
+    def review_output(self, step: str, value: Any) -> Any:
+        """Asks state hooks about what a step returned, before it is stored.
+
+        Returns:
+            The value as they leave it: what is stored, and what downstream loads.
+
+        Raises:
+            HookError: A state hook refused (`Vetoed`), or failed.
+        """
+        if self._review is None:
+            return value
+        return self._review.output(step, value, self.redaction.value(value))
+
+    def _start(self, step: str, attempt: int, arguments: Mapping[str, Any] | None) -> None:
         with self._lock:
             self.catch_up()
             self._bridge(step, attempt)
@@ -167,9 +228,11 @@ class Execution:
         """
         attempt, began = self._started[step]
         error = self._redacted(error_record(type, message, attempt, traceback=traceback, **more))
+        status = RETRYING if retrying else FAILED
+        if self._review is not None:
+            self._review.happened(step, status, error)
         with self._lock:
             self.catch_up()
-            status = RETRYING if retrying else FAILED
             self._check(step, attempt, status)
             record = self._fit(step, attempt, status, error=error)
             self._end(step, attempt, status, record, _seconds_since(began))
@@ -201,6 +264,11 @@ class Execution:
             now = self._replica.outcome(step)
             if self._replica.settled(step) >= attempt and now.status == status:
                 return
+            known = (now.attempt, now.status) == (attempt, status)
+        if self._review is not None and error is not None and not known:
+            self._review.happened(step, status, self._redacted({**error, "attempt": attempt}))
+        with self._lock:
+            now = self.catch_up().outcome(step)
             if now.attempt < attempt:
                 self._bridge(step, attempt)
                 started = NodeDelta(outcome=Outcome(attempt, EXECUTING))
@@ -224,7 +292,13 @@ class Execution:
         return Artifacts(self, step)
 
     def write_artifact(self, step: str, name: str, uri: str | None) -> None:
-        """Commits an artifact's path or URI; None deletes it."""
+        """Commits an artifact's path or URI; None deletes it.
+
+        Raises:
+            HookError: A state hook refused (`Vetoed`), or failed.
+        """
+        if self._review is not None:
+            uri = self._review.artifact(step, name, uri)
         with self._lock:
             attempt = self._started[step][0] if step in self._started else 0
             identity = delta_id(
@@ -250,9 +324,14 @@ class Execution:
     def end_nodes(self, end: RunEnd) -> None:
         """Commits an end for every node which nobody reported one of."""
         with self._lock:
-            replica = self.catch_up()
+            missing = list(missing_ends(self.catch_up(), self.document.dependencies, end))
+        if self._review is not None:
+            for step, outcome in missing:
+                error = None if outcome.error is None else self._redacted(outcome.error)
+                self._review.happened(step, outcome.status, error)
+        with self._lock:
             deltas: list[Delta] = []
-            for step, outcome in missing_ends(replica, self.document.dependencies, end):
+            for step, outcome in missing:
                 error = None if outcome.error is None else self._redacted(outcome.error)
                 record = self._fit(step, max(1, outcome.attempt), outcome.status, error=error)
                 fitted = replace(outcome, error=record["error"])
