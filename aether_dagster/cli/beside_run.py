@@ -13,6 +13,7 @@ from pathlib import Path
 import click
 
 from aether_dagster.cli.serving import Listening, journal_url, sidecar_settings
+from aether_dagster.crypto import read_keys
 from aether_dagster.errors import AetherError, JournalError
 from aether_dagster.journal import Journal
 
@@ -41,7 +42,7 @@ def _journal(url: str) -> Journal:
     deadline = time.monotonic() + _JOURNAL_SECONDS
     while True:
         try:
-            return Journal.open(url, read_only=True)
+            return Journal.open(url, read_only=True, keys=read_keys([], os.environ))
         except JournalError:
             if time.monotonic() > deadline:
                 raise

@@ -16,6 +16,7 @@ COMMANDS = {
     "schema": "aether_dagster.cli.schema:schema",
     "init": "aether_dagster.cli.init:init",
     "history": "aether_dagster.cli.history:history",
+    "key": "aether_dagster.cli.key:key",
     "ui": "aether_dagster.cli.ui:ui",
     "sidecar": "aether_dagster.cli.sidecar:sidecar",
     "replay": "aether_dagster.cli.replay:replay",

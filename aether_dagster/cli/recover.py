@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from aether_dagster.cli.keys import given_keys, keys_option
 from aether_dagster.cli.status import ExitStatus
 from aether_dagster.errors import SettingsError
 
@@ -26,8 +27,9 @@ _UNSOLVED = ("unproven", "error")
     help="Take a process for dead of which nothing can be proven: it ran on another host, and you "
     "know. One which is known to live is left alone all the same.",
 )
+@keys_option("Opens and seals executions which are sealed")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object for each execution.")
-def recover(*, pipeline_id: str | None, force: bool, as_json: bool) -> int:
+def recover(*, pipeline_id: str | None, force: bool, keys: tuple[str, ...], as_json: bool) -> int:
     """Bring executions whose process died to their true end.
 
     Looks at every execution which has not ended, or at PIPELINE_ID alone. One whose process lives
@@ -48,13 +50,13 @@ def recover(*, pipeline_id: str | None, force: bool, as_json: bool) -> int:
             "set DAGSTER_HOME to the Dagster instance which has its runs."
         )
     settings = AetherSettings().with_environment(os.environ).anchored(directory)
+    ring = given_keys(keys)
     with (
         open_instance(os.environ, directory) as instance,
-        Journal.open(settings.journal_url(instance)) as journal,
+        Journal.open(settings.journal_url(instance), keys=ring) as journal,
     ):
-        values = ValueStore(settings.artifacts_url(instance))
-        keys = settings.key_ring(os.environ)
-        reconciler = Reconciler(instance, journal, values, settings.history, keys)
+        values = ValueStore(settings.artifacts_url(instance), keys=ring)
+        reconciler = Reconciler(instance, journal, values, settings.history, ring)
         if pipeline_id is None:
             return _show(reconciler.reconcile_all(force=force), as_json=as_json)
         return _show([reconciler.reconcile(pipeline_id, force=force)], as_json=as_json)

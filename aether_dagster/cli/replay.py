@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from aether_dagster.cli.keys import given_keys, keys_option
 from aether_dagster.cli.serving import (
     Listening,
     announce,
@@ -17,6 +18,7 @@ from aether_dagster.cli.serving import (
 )
 
 if TYPE_CHECKING:
+    from aether_dagster.crypto import KeyRing
     from aether_dagster.sidecar.replay import Replay
 
 _PIPELINE_ID = re.compile(r"pipeline_[0-9A-HJKMNP-TV-Z]{8}")
@@ -38,8 +40,16 @@ _PIPELINE_ID = re.compile(r"pipeline_[0-9A-HJKMNP-TV-Z]{8}")
     metavar="URL",
     help="The journal which holds PIPELINE_ID; left out, the one of this folder.",
 )
+@keys_option("Opens an execution which is sealed")
 @listening_options
-def replay(*, execution: str, speed: float, journal: str | None, listening: Listening) -> None:
+def replay(
+    *,
+    execution: str,
+    speed: float,
+    journal: str | None,
+    keys: tuple[str, ...],
+    listening: Listening,
+) -> None:
     """Play a past execution once more, until Ctrl-C.
 
     Name it by its pipeline id, or by its folder in a state history. It begins when the first
@@ -48,24 +58,25 @@ def replay(*, execution: str, speed: float, journal: str | None, listening: List
     settings = sidecar_settings(listening)
     from aether_dagster.sidecar.process import serve_replay
 
-    played = _replay(execution, speed, journal)
+    played = _replay(execution, speed, journal, given_keys(keys))
     file = listening.token or token_file(os.environ)
     serve_replay(played, settings, announce(settings, file, played.pipeline_id))
 
 
-def _replay(execution: str, speed: float, journal: str | None) -> "Replay":
+def _replay(execution: str, speed: float, journal: str | None, keys: "KeyRing | None") -> "Replay":
     from aether_dagster.sidecar.replay import Replay
 
     if _PIPELINE_ID.fullmatch(execution) is None:
         from aether_dagster.sidecar.past import history_versions, recorded
         from aether_dagster.snapshot import read_execution
 
-        history = read_execution(execution)
+        history = read_execution(execution, keys)
         versions = history_versions(history, written_at(execution))
         return Replay(recorded(history, versions), versions, speed)
     from aether_dagster.journal import Journal
 
-    with Journal.open(journal_url(journal, Path.cwd()), read_only=True) as opened:
+    url = journal_url(journal, Path.cwd())
+    with Journal.open(url, read_only=True, keys=keys) as opened:
         return Replay.of(opened, execution, speed)
 
 

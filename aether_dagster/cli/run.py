@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from aether_dagster.cli.keys import given_keys, hand_down, keys_option
 from aether_dagster.cli.pipelines import chosen_pipeline, select_option, variables_option
 from aether_dagster.cli.plan import selected_steps, text_lines
 from aether_dagster.cli.serving import rate_option
@@ -55,6 +56,7 @@ _STATUS = {
     show_envvar=True,
     help="End the run, with exit status 3, if the state history cannot be written.",
 )
+@keys_option("Seal the history, the journal and stored values with this key")
 @click.option(
     "--vis",
     metavar="[HOST:PORT]",
@@ -78,6 +80,7 @@ def run(
     workers: int,
     state_history: str | None,
     state_history_required: bool,
+    keys: tuple[str, ...],
     vis: str | None,
     rate: float,
     browser: bool,
@@ -104,6 +107,7 @@ def run(
     path = chosen_pipeline(pipeline)
     document = read_document(path, variables=variables, environ=os.environ)
     steps = selected_steps(document, selection)
+    key_references = hand_down(keys, given_keys(keys), os.environ)
     if dry_run:
         click.echo("\n".join(text_lines(document, steps)))
         return ExitStatus.SUCCEEDED
@@ -123,6 +127,7 @@ def run(
             workers=workers,
             history=state_history,
             history_required=state_history_required,
+            keys=key_references,
         )
     except SnapshotError as error:
         if not state_history_required:
@@ -147,6 +152,7 @@ def _execute(
     workers: int,
     history: str | None,
     history_required: bool,
+    keys: tuple[str, ...],
 ) -> "RunOutcome":
     with face:
         # Dagster takes seconds; by now the command is known to be right, and something is shown.
@@ -155,7 +161,9 @@ def _execute(
         from aether_dagster.orchestration.settings import AetherSettings
 
         settings = AetherSettings().with_environment(os.environ)
-        settings = replace(settings, history=history or None, history_required=history_required)
+        settings = replace(
+            settings, history=history or None, history_required=history_required, keys=keys
+        )
         request = RunRequest(
             pipeline=pipeline,
             variables=variables,

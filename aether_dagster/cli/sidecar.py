@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from aether_dagster.cli.keys import given_keys, keys_option
 from aether_dagster.cli.serving import (
     Listening,
     announce,
@@ -23,8 +24,9 @@ from aether_dagster.cli.serving import (
     metavar="URL",
     help="The journal to show; left out, the one of `aetherscript run` in this folder.",
 )
+@keys_option("Opens executions which are sealed")
 @listening_options
-def sidecar(*, listening: Listening, journal: str | None) -> None:
+def sidecar(*, listening: Listening, journal: str | None, keys: tuple[str, ...]) -> None:
     """Show the executions of a journal live, until Ctrl-C.
 
     Serves the page, and the live protocol for tools. The page's URL carries a token, which is kept
@@ -35,5 +37,6 @@ def sidecar(*, listening: Listening, journal: str | None) -> None:
     from aether_dagster.sidecar.process import serve
 
     file = listening.token or token_file(os.environ)
-    with Journal.open(journal_url(journal, Path.cwd()), read_only=True) as opened:
+    ring = given_keys(keys)
+    with Journal.open(journal_url(journal, Path.cwd()), read_only=True, keys=ring) as opened:
         serve(opened, settings, announce(settings, file, "latest"))

@@ -12,10 +12,10 @@ from aether_dagster.orchestration.compat import op_definition
 from aether_dagster.orchestration.materialization import output_metadata
 from aether_dagster.orchestration.node import NodeBody, node_body
 from aether_dagster.orchestration.pipeline import CompiledPipeline
-from aether_dagster.orchestration.runtime import open_execution, value_store
+from aether_dagster.orchestration.runtime import key_ring, open_execution, value_store
 from aether_dagster.orchestration.settings import AetherSettings
 from aether_dagster.script import dagster_name
-from aether_dagster.values import ValueRef
+from aether_dagster.values import ValueRef, ValueStore
 
 IO_MANAGER_KEY = "aether_io_manager"
 
@@ -46,8 +46,9 @@ class AetherIOManager(dg.IOManager):
         execution = open_execution(instance, run, pipeline)
         ref = execution.succeed(step, obj)
         execution.values.set_latest(pipeline.value_key(step), partition, ref)
+        metadata = output_metadata(execution, step, obj, shown=not pipeline.settings.keys)
         # Dagster's own annotation leaves a type parameter open.
-        context.add_output_metadata(output_metadata(execution, step, obj))  # pyright: ignore[reportUnknownMemberType]
+        context.add_output_metadata(metadata)  # pyright: ignore[reportUnknownMemberType]
 
     def load_input(self, context: dg.InputContext) -> Any:
         """Loads what an upstream node or asset returned.
@@ -74,7 +75,7 @@ class AetherIOManager(dg.IOManager):
             return execution.values.get(
                 _find(execution, source.pipeline, source.step.id, partition)
             )
-        store = value_store(_settings().artifacts_url(context.instance))
+        store = _store(context.instance)
         ref = store.latest(key, partition)
         if ref is None:
             raise ValueStoreError(
@@ -85,12 +86,17 @@ class AetherIOManager(dg.IOManager):
 
     def _store_foreign(self, context: dg.OutputContext, obj: Any, partition: str | None) -> None:
         instance = context.step_context.instance
-        store = value_store(_settings().artifacts_url(instance))
+        store = _store(instance)
         attempt = context.step_context.previous_attempt_count + 1
         execution, step = f"run_{context.run_id}", context.step_key
         ref = store.put(obj, execution=execution, step=step, attempt=attempt)
         key = tuple(context.asset_key.path) if context.has_asset_key else (execution, step)
         store.set_latest(key, partition, ref)
+
+
+def _store(instance: dg.DagsterInstance) -> ValueStore:
+    settings = _settings()
+    return value_store(settings.artifacts_url(instance), key_ring(settings))
 
 
 def _settings() -> AetherSettings:

@@ -15,6 +15,7 @@ from aether_dagster.orchestration.code_location import reconstructable_pipeline
 from aether_dagster.orchestration.instance import open_instance
 from aether_dagster.orchestration.interrupts import second_interrupt_kills
 from aether_dagster.orchestration.run_side import Watch, watched
+from aether_dagster.orchestration.runtime import key_ring
 from aether_dagster.orchestration.settings import AetherSettings
 from aether_dagster.orchestration.translator import DagsterAetherTranslator
 from aether_dagster.project import load_pipeline
@@ -124,7 +125,7 @@ def _outcome(
     pipeline: str,
     history_error: str | None,
 ) -> RunOutcome:
-    with Journal.open(settings.journal_url(instance)) as journal:
+    with Journal.open(settings.journal_url(instance), keys=key_ring(settings)) as journal:
         record = journal.find(run_id, pipeline)
         if record is None:
             raise StateError(

@@ -12,20 +12,23 @@ from aether_dagster.manager import Execution
 _PREVIEW = 2_000
 
 
-def output_metadata(execution: Execution, step: str, value: Any) -> dict[str, Any]:
+def output_metadata(
+    execution: Execution, step: str, value: Any, *, shown: bool = True
+) -> dict[str, Any]:
     """Returns a materialization's metadata, under Dagster's own keys where it has them.
 
     Args:
         execution: The execution, after the output was committed.
         step: The step's name.
         value: What it returned.
+        shown: Whether the output may be shown; state which is sealed is not stored elsewhere.
     """
     node = execution.replica.node(step)
     metadata: dict[str, Any] = {
         "aether/pipeline_id": execution.id,
         "aether/attempt": node["retry_count"] + 1,
         "aether/execution_time": float(node["execution_time"]),
-        "aether/output": _preview(node["output_payload"]),
+        **({"aether/output": _preview(node["output_payload"])} if shown else {}),
         **_table_metadata(value),
     }
     history = execution.record.history

@@ -18,6 +18,7 @@ from aether_dagster.script import Step, dagster_name
 from aether_dagster.steps import StepContext, delay_before, run_step
 
 OUTPUT = "result"
+_SEE_HISTORY = "see the state history"
 
 
 class NodeBody:
@@ -110,8 +111,11 @@ class NodeBody:
         retrying = attempt <= step.retries
         traceback = failed.traceback or None
         execution.fail(step.id, failed.type, failed.message, traceback=traceback, retrying=retrying)
-        shown = StepFailed(failed.type, execution.redaction.text(failed.message), "")
-        if traceback is not None:
+        sealed = bool(self.pipeline.settings.keys)
+        # Dagster stores what it is told, and it is not sealed there.
+        message = _SEE_HISTORY if sealed else execution.redaction.text(failed.message)
+        shown = StepFailed(failed.type, message, "")
+        if traceback is not None and not sealed:
             context.log.error(execution.redaction.text(traceback))
         if retrying:
             # Dagster's RetryPolicy has no greatest delay, so the wait is ours to compute.

@@ -207,7 +207,7 @@ class _Tracked:
             self._journal, self.execution.id, observers, tick=self._renew_lease
         )
         self._follower.start()
-        self._context = context
+        self._context, self._name = context, pipeline.document.name
         self._tag(id=self.execution.id, config_hash=pipeline.document.config_hash)
 
     def check_history(self) -> None:
@@ -236,8 +236,7 @@ class _Tracked:
         self._journal.release(self.execution.id, self._holder)
 
     def _tag(self, **tags: str) -> None:
-        name = self.execution.document.name
-        named = {f"aether/{name}.{key}": value for key, value in tags.items()}
+        named = {f"aether/{self._name}.{key}": value for key, value in tags.items()}
         self._context.instance.add_run_tags(self._context.run_id, named)
 
     def _drain(self) -> None:

@@ -70,9 +70,10 @@ def _open(
     keep: bool,
 ) -> Execution:
     settings = pipeline.settings
+    keys = key_ring(settings)
     manager = StateManager(
-        _journal(settings.journal_url(instance)),
-        value_store(settings.artifacts_url(instance)),
+        _journal(settings.journal_url(instance), keys),
+        value_store(settings.artifacts_url(instance), keys),
     )
     execution = manager.initialize(
         pipeline.document,
@@ -87,6 +88,7 @@ def _open(
     # Another process may have put one of them into a value which this one is going to show.
     reader = secret_reader(pipeline.secret_store, os.environ)
     execution.redaction.learn(execution.resolved.secrets(secret=reader, environ=os.environ))
+    execution.redaction.learn(key.text() for key in keys or ())
     return execution
 
 
@@ -121,11 +123,14 @@ def _key_ring(settings: AetherSettings) -> KeyRing | None:
 
 
 @lru_cache(maxsize=8)
-def _journal(url: str) -> Journal:
+def _journal(url: str, keys: KeyRing | None) -> Journal:
     # It may be used by threads and after a fork; one of each URL is enough for a process.
-    journal = Journal.open(url)
+    journal = Journal.open(url, keys=keys)
     atexit.register(journal.close)
     return journal
 
 
-value_store = lru_cache(maxsize=8)(ValueStore)
+@lru_cache(maxsize=8)
+def value_store(url: str, keys: KeyRing | None) -> ValueStore:
+    """Returns the one artifact store of a URL in this process."""
+    return ValueStore(url, keys=keys)

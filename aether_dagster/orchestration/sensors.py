@@ -5,6 +5,7 @@ from functools import lru_cache
 
 import dagster as dg
 
+from aether_dagster.crypto import KeyRing
 from aether_dagster.errors import AetherError
 from aether_dagster.journal import Journal
 from aether_dagster.orchestration.reconcile import Reconciler, Reconciliation
@@ -61,12 +62,13 @@ def _note(
 
 
 def _reconciler(settings: AetherSettings, instance: dg.DagsterInstance) -> Reconciler:
+    keys = key_ring(settings)
     return Reconciler(
         instance,
-        _journal(settings.journal_url(instance)),
-        ValueStore(settings.artifacts_url(instance)),
+        _journal(settings.journal_url(instance), keys),
+        ValueStore(settings.artifacts_url(instance), keys=keys),
         settings.history,
-        key_ring(settings),
+        keys,
     )
 
 
@@ -80,4 +82,6 @@ aether_reconcile_sensor = dg.SensorDefinition(
 """Does what `aetherscript recover` does; one object, so that definitions merge."""
 
 
-_journal = lru_cache(maxsize=8)(Journal.open)
+@lru_cache(maxsize=8)
+def _journal(url: str, keys: KeyRing | None) -> Journal:
+    return Journal.open(url, keys=keys)
