@@ -60,7 +60,7 @@ class Session:
     ):
         self.wanted = wanted
         self._hub: Hub | None = None
-        self._owes: Literal["nothing", "present", "since"] = "nothing"
+        self._owes: Literal["nothing", "present", "since", "another"] = "nothing"
         self._seen = 0
         self._heartbeats = heartbeats
         self._extended = extended
@@ -71,9 +71,11 @@ class Session:
 
     def attach(self, hub: Hub) -> None:
         """Begins with a document, or goes over to another one."""
-        first = self._hub is None
-        self._hub = hub
-        self._owes = "since" if first and self.wanted.since is not None else "present"
+        if self._hub is not None:
+            self._owes = "another"
+        else:
+            self._owes = "present" if self.wanted.since is None else "since"
+        self._hub, self._seen = hub, 0
 
     def receive(self, text: str | bytes, now: float) -> Close | None:
         """Takes a message of the client; returns how to close where it may not say that."""
@@ -85,10 +87,10 @@ class Session:
             wanted = read_subscribe(text)
         except (ValueError, RecursionError) as error:
             return Close(BAD_MESSAGE, str(error))
-        unsent = self._owes == "present"
         self.wanted = wanted
-        # Who was promised the present values has no state yet which could be brought up to date.
-        self._owes = "present" if unsent or wanted.since is None else "since"
+        if self._owes in ("nothing", "since"):
+            # Else it has no state yet which could be brought up to date.
+            self._owes = "present" if wanted.since is None else "since"
         return None
 
     def frame(self, now: float) -> str | None:
@@ -144,7 +146,23 @@ class Session:
             document, started = hub.document, hub.started
             return self._text(hub, ("snapshot",), at, lambda: snapshot(document, at, started))
         paths = wanted.subscription.concrete(hub.document)
-        return self._update(hub, paths, ("present",), filled=True) if paths else None
+        if owes == "another":
+            return self._replace(hub, paths)
+        if self._seen:
+            # What it was sent before may have had keys which are gone.
+            paths = list({*paths, *hub.pending(self._seen, wanted.subscription)})
+        return self._update(hub, paths, ("present", self._seen), filled=True) if paths else None
+
+    def _replace(self, hub: Hub, paths: list[Path]) -> str:
+        """Says all which the client wants of another document; nothing of the last one stays."""
+        at = self._timestamps.next(hub.committed_at)
+
+        def message() -> Message:
+            whole = snapshot(hub.document, at, hub.started)["payload"]
+            members = sorted(filter(self.wanted.subscription.touches, hub.document))
+            return {**update(whole, paths, at), "update_mask": members}
+
+        return self._text(hub, ("another", self.wanted.subscription), at, message)
 
     def _update(
         self, hub: Hub, paths: list[Path], key: tuple[Hashable, ...], *, filled: bool = False

@@ -66,6 +66,10 @@ class Subscription:
             _agree(pattern, path) for pattern in self.patterns if len(pattern) <= len(path) or above
         )
 
+    def touches(self, member: str) -> bool:
+        """Tells whether anything in a member of the document can be the client's business."""
+        return any(pattern[0] in (None, member) for pattern in self.patterns or ())
+
     def concrete(self, document: Mapping[str, Any]) -> list[Path]:
         """Returns the paths which a document has for this subscription, in no order."""
         found: set[Path] = set()

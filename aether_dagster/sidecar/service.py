@@ -8,7 +8,7 @@ import orjson
 from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import ConnectionClosed
 
-from aether_dagster.errors import AetherError
+from aether_dagster.errors import AetherError, StateError
 from aether_dagster.journal import Version
 from aether_dagster.protocol import Close, Pace, Session
 from aether_dagster.protocol.closing import (
@@ -165,6 +165,8 @@ class Service:
             return await read(self._source.versions, name, after, upto)
 
         record = await read(self._source.record, name)
+        if start > record.head:
+            raise StateError(f"{name} has versions 1 to {record.head}.")
         base = max(0, start - 1)
         stream = ExecutionStream(
             record,

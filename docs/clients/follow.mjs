@@ -4,6 +4,7 @@
 //     node follow.mjs ws://127.0.0.1:8787/executions/latest TOKEN
 
 const SEGMENT = /`((?:[^`]|``)*)`|([A-Za-z0-9_-]+)/g;
+const own = (value) => ({ value, writable: true, enumerable: true, configurable: true }); // also for `__proto__`
 const isObject = (value) => value !== null && typeof value === "object" && !Array.isArray(value);
 
 /** Returns the state after a frame: replace at path. */
@@ -15,10 +16,10 @@ export function fold(state, frame) {
     let source = frame.payload, target = state;
     for (const segment of path) {
       source = isObject(source) && Object.hasOwn(source, segment) ? source[segment] : undefined;
-      if (!Object.hasOwn(target, segment) || !isObject(target[segment])) target[segment] = {};
+      if (!Object.hasOwn(target, segment) || !isObject(target[segment])) Object.defineProperty(target, segment, own({}));
       target = target[segment];
     }
-    if (isObject(source) && Object.hasOwn(source, last)) target[last] = source[last];
+    if (isObject(source) && Object.hasOwn(source, last)) Object.defineProperty(target, last, own(source[last]));
     else delete target[last];
   }
   return state;

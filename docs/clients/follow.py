@@ -1,6 +1,6 @@
 """Follows an execution and prints its state whenever it changed; needs `websockets` alone.
 
-    python follow.py ws://127.0.0.1:8787/executions/latest TOKEN
+Call it so: python follow.py ws://127.0.0.1:8787/executions/latest TOKEN
 """
 
 import json
@@ -18,8 +18,7 @@ def fold(state, frame):
         if written == "*":
             state = frame["payload"]
             continue
-        path = [quoted.replace("``", "`") if not plain else plain
-                for quoted, plain in SEGMENT.findall(written)]
+        path = [plain or quoted.replace("``", "`") for quoted, plain in SEGMENT.findall(written)]
         source, target = frame["payload"], state
         for segment in path[:-1]:
             source = source.get(segment) if isinstance(source, dict) else None
@@ -34,12 +33,14 @@ def fold(state, frame):
 
 
 def main(url, token):
+    """Prints the state, a line for each frame, until the server closes."""
     state = {}
     headers = {"Authorization": f"Bearer {token}"}
     with connect(url, additional_headers=headers, max_size=None) as connection:
         for text in connection:
             state = fold(state, json.loads(text))
-            print(json.dumps(state), flush=True)
+            sys.stdout.write(json.dumps(state) + "\n")
+            sys.stdout.flush()
 
 
 if __name__ == "__main__":
