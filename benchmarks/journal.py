@@ -56,11 +56,18 @@ def begin(journal: Journal, run_id: str) -> str:
 def commit_versions(place: str, execution: str, writer: str, told: Connection, until: Any) -> None:
     with Journal.open(place) as journal:
         journal.append(execution, [report(writer, 0)])
+        wait_for_the_others(told, until)
         times: list[float] = []
         while (began := time.perf_counter()) < until.value:
             journal.append(execution, [report(writer, len(times) + 1)])
             times.append(time.perf_counter() - began)
     told.send(times)
+
+
+def wait_for_the_others(told: Connection, until: Any) -> None:
+    told.send(None)
+    while not until.value:
+        time.sleep(0.001)
 
 
 def plain_database(place: str) -> sqlite3.Connection:
@@ -73,6 +80,7 @@ def plain_database(place: str) -> sqlite3.Connection:
 
 def insert_rows(place: str, execution: str, writer: str, told: Connection, until: Any) -> None:
     database = plain_database(place)
+    wait_for_the_others(told, until)
     times: list[float] = []
     while (began := time.perf_counter()) < until.value:
         text = to_text([report(writer, len(times)).to_json()])
@@ -86,7 +94,7 @@ def insert_rows(place: str, execution: str, writer: str, told: Connection, until
 
 def together(target: Any, arguments: list[tuple[str, str, str]], seconds: float) -> list[float]:
     """Runs one process for each of the arguments at once; returns the seconds of all commits."""
-    until = SPAWN.Value("d", time.perf_counter() + seconds + 0.5)
+    until = SPAWN.Value("d", 0.0)
     found: list[float] = []
     pipes = []
     processes = []
@@ -96,6 +104,9 @@ def together(target: Any, arguments: list[tuple[str, str, str]], seconds: float)
         process.start()
         pipes.append(ours)
         processes.append(process)
+    for pipe in pipes:
+        pipe.recv()
+    until.value = time.perf_counter() + seconds
     for pipe, process in zip(pipes, processes, strict=True):
         found += pipe.recv()
         process.join()
@@ -128,7 +139,7 @@ def commits(folder: Path, seconds: float, postgres: str | None) -> None:
             each = [(place, execution, "w") for execution in executions]
             for what, work in ((f"{name}, one execution", one), (f"{name}, {PROCESSES}", each)):
                 found.setdefault(what, []).extend(together(commit_versions, work, seconds))
-    total = ROUNDS * (seconds + 0.5)
+    total = ROUNDS * seconds
     yardstick = len(found["plain sqlite3"]) / total
     for name, times in found.items():
         rate = len(times) / total
