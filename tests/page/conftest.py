@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -40,7 +41,9 @@ def browsing() -> Iterator[Any]:
             running.close()
 
 
-@pytest.fixture(scope="session")
+# Not for the whole session: as long as it is open, playwright keeps an event loop in this thread,
+# in which no other test could run one.
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     pytest.importorskip("playwright", reason="needs the package playwright")
     if chromium() is None:
@@ -84,7 +87,7 @@ def complains(line: Any) -> bool:
 
 @pytest.fixture
 def orders(server: PageServer) -> Execution:
-    """An execution of a small pipeline which has just begun."""
+    """An execution of a small pipeline; two minutes ago it began."""
     steps = [
         {"id": "extract", "type": "http/get"},
         {"id": "clean", "type": "python/call", "dependencies": ["extract"], "retries": 2},
@@ -92,4 +95,4 @@ def orders(server: PageServer) -> Execution:
         {"id": "load", "type": "sql/query", "dependencies": ["clean", "enrich"]},
         {"id": "notify", "type": "http/post", "dependencies": ["load"]},
     ]
-    return server.add(Execution(steps))
+    return server.add(Execution(steps, start=time.time() - 120))

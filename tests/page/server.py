@@ -221,7 +221,7 @@ class PageServer:
     def add(self, execution: Execution) -> Execution:
         self.executions[execution.id] = execution
         execution.tell = lambda *told: self._do(self._tell(*told))
-        self._do(self._list(execution))
+        self._do(self._begun(execution))
         return execution
 
     def url(self, fragment: str = "", *, query: str = "", token: str = TOKEN) -> str:
@@ -230,6 +230,12 @@ class PageServer:
     @property
     def connections(self) -> list[str]:
         return list(self._open.values())
+
+    async def _begun(self, execution: Execution) -> None:
+        for connection, path in list(self._open.items()):
+            if path == "/executions/latest" and execution.id == max(self.executions):
+                await connection.send(json.dumps(execution.snapshot()))
+        await self._list(execution)
 
     async def _tell(self, execution: Execution, frame: Mapping[str, Any]) -> None:
         for connection, path in list(self._open.items()):
@@ -290,9 +296,7 @@ class PageServer:
                 found = self._found(target.path)
                 assert found
                 for number in range(max(1, int(asked["from"][0])), len(found.past) + 1):
-                    await connection.send(
-                        json.dumps({**found.snapshot(number), "version": number})
-                    )
+                    await connection.send(json.dumps({**found.snapshot(number), "version": number}))
                     await asyncio.sleep(0.3 / float(asked["replay"][0]))
                 await connection.close(1000, "replayed")
             elif "since" in asked and target.path != "/executions":

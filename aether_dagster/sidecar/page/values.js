@@ -13,7 +13,7 @@ export function block(text, label, { wrap = false } = {}) {
   });
   return element(
     "div", { class: wrap ? "block wrap" : "block" },
-    element("pre", { tabindex: 0, role: "region", "aria-label": label }, text),
+    element("pre", { tabindex: 0, role: "group", "aria-label": label }, text),
     navigator.clipboard ? copy : null,
   );
 }

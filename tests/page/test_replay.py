@@ -1,0 +1,109 @@
+"""The past of an execution: its versions by slider, by address, and played."""
+
+import time
+
+import pytest
+
+from tests.page.server import Execution
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="needs the package playwright")
+expect = sync_api.expect
+pytestmark = pytest.mark.browser
+
+
+def row(page, name):
+    return page.get_by_role("row").filter(has=page.get_by_text(name, exact=True))
+
+
+@pytest.fixture
+def over(server):
+    """An execution of two steps which ended a minute ago: five versions."""
+    execution = server.add(Execution([{"id": "a"}, {"id": "b"}], start=time.time() - 100))
+    execution.begin("a", at=execution.start + 10)
+    execution.end("a", seconds=5)
+    execution.begin("b", at=execution.start + 20)
+    execution.end("b", seconds=5, status="failed", error={"type": "Timeout", "message": "late"})
+    execution.finish("failed")
+    return execution
+
+
+def test_the_slider_shows_a_version_and_now_leads_back(visit, over):
+    page = visit(f"&execution={over.id}&view=list")
+    slider = page.get_by_role("slider", name="Version")
+    expect(slider).to_have_attribute("max", "5")
+    expect(row(page, "b")).to_contain_text("Failed: Timeout")
+    slider.focus()
+    page.keyboard.press("Home")
+    expect(row(page, "a")).to_contain_text("Pending")
+    page.keyboard.press("ArrowRight")
+    expect(row(page, "a")).to_contain_text("Executing")
+    expect(page.locator("#banner")).to_contain_text("Version 2 of")
+    assert page.url.endswith("&version=2")
+    assert slider.get_attribute("aria-valuetext").startswith("Version 2 of 5")
+    page.get_by_role("button", name="Now", exact=True).click()
+    expect(row(page, "b")).to_contain_text("Failed: Timeout")
+    expect(page.locator("#banner")).to_be_hidden()
+    assert "version=" not in page.url
+
+
+def test_the_timeline_ends_at_the_version_which_is_shown(visit, over):
+    page = visit(f"&execution={over.id}&view=timeline&version=3")
+    expect(row(page, "a")).to_be_visible()
+    expect(row(page, "b")).to_have_count(0)
+    expect(page.locator("#title-elapsed")).to_have_text("15.0 s")
+
+
+def test_a_version_may_be_addressed(visit, over):
+    page = visit(f"&execution={over.id}&view=list&version=4")
+    expect(row(page, "b")).to_contain_text("Executing")
+    expect(page.locator("#title-status")).to_have_text("Executing")
+
+
+def test_changes_go_on_unseen_behind_the_version_which_is_shown(visit, orders):
+    orders.begin("extract")
+    page = visit(f"&execution={orders.id}&view=list&version=1")
+    expect(row(page, "extract")).to_contain_text("Pending")
+    orders.end("extract", seconds=1)
+    orders.begin("clean")
+    page.wait_for_timeout(150)
+    expect(row(page, "extract")).to_contain_text("Pending")
+    page.get_by_role("button", name="Back to now").click()
+    expect(row(page, "clean")).to_contain_text("Executing")
+
+
+def test_a_replay_shows_every_version_in_turn(visit, over):
+    page = visit(f"&execution={over.id}&view=list")
+    expect(row(page, "b")).to_contain_text("Failed")
+    page.evaluate(
+        """() => {
+          window.seen = [];
+          const look = () => {
+            const words = [...document.querySelectorAll(".grid-body .status-word")].map((each) => each.textContent);
+            if (window.seen.at(-1) !== words.join()) window.seen.push(words.join());
+            requestAnimationFrame(look);
+          };
+          look();
+        }"""
+    )
+    page.get_by_role("combobox", name="Speed").select_option("2")
+    page.get_by_role("button", name="Replay").click()
+    expect(page.get_by_role("button", name="Pause")).to_be_visible()
+    expect(page.get_by_role("button", name="Replay")).to_be_visible()
+    assert page.evaluate("window.seen") == [
+        "Succeeded,Failed: Timeout",
+        "Pending,Pending",
+        "Executing,Pending",
+        "Succeeded,Pending",
+        "Succeeded,Executing",
+        "Succeeded,Failed: Timeout",
+    ]
+
+
+def test_a_replay_pauses_at_the_version_it_shows(visit, over):
+    page = visit(f"&execution={over.id}&view=list")
+    page.get_by_role("button", name="Replay").click()
+    expect(row(page, "a")).to_contain_text("Executing")
+    page.get_by_role("button", name="Pause").click()
+    page.wait_for_timeout(500)
+    expect(row(page, "a")).to_contain_text("Executing")
+    expect(page.locator("#banner")).to_contain_text("Version 2")
