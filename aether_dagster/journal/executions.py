@@ -121,6 +121,7 @@ _ANNOTATE = Statement(
         .values(
             history=func.coalesce(bindparam("new_history", type_=Text()), _e.history),
             refused=func.coalesce(bindparam("new_refused", type_=Text()), _e.refused),
+            status=func.coalesce(bindparam("new_status", type_=Text()), _e.status),
         )
     )
 )
@@ -215,7 +216,14 @@ def annotate(
 ) -> None:
     """Keeps facts beside the state; what is None stays as it was."""
     number = number_of(session, pipeline_id)
-    if not session.run(_ANNOTATE, execution=number, new_history=history, new_refused=refused):
+    status = None if refused is None else "refused"
+    if not session.run(
+        _ANNOTATE,
+        execution=number,
+        new_history=history,
+        new_refused=refused,
+        new_status=status,
+    ):
         raise unknown(session, pipeline_id)
     if resolved is not None:
         text = session.payloads.seal(session, number, _RESOLVED_PLACE, to_text(resolved))

@@ -98,6 +98,7 @@ _END = Statement(
         )
     )
 )
+_EXECUTION_OF = Statement(lambda _: select(_l.execution).where(_l.number == bindparam("call")))
 _CALL_COLUMNS = (
     _l.number,
     _l.execution,
@@ -271,6 +272,10 @@ class Outbox:
         """
         text = None if detail is None else to_text(detail)
         with self._database.writing() as session:
+            if text is not None:
+                row = session.row(_EXECUTION_OF, call=call)
+                if row is not None:
+                    text = session.payloads.seal(session, row[0], _place(call), text)
             session.run(
                 _END,
                 call=call,
@@ -290,12 +295,13 @@ class Outbox:
         """Returns the ledger of an execution: every call of a hook, in order."""
         with self._database.reading() as session:
             rows = session.rows(_CALLS, execution=existing(session, pipeline_id))
-        return [_call(row) for row in rows]
+            return [_call(session, row) for row in rows]
 
     def triggered(self, hook: str, after: int) -> list[HookCallRecord]:
         """Returns the calls of a hook, after one, which asked for a job to be launched."""
         with self._database.reading() as session:
-            return [_call(row) for row in session.rows(_TRIGGERED, hook=hook, after=after)]
+            rows = session.rows(_TRIGGERED, hook=hook, after=after)
+            return [_call(session, row) for row in rows]
 
 
 def _move(session: Session, cursor: HookCursor) -> None:
@@ -326,6 +332,12 @@ def _cursor(row: Row) -> HookCursor:
     )
 
 
-def _call(row: Row) -> HookCallRecord:
+def _place(call: int) -> str:
+    return f"hook call {call}"
+
+
+def _call(session: Session, row: Row) -> HookCallRecord:
     number, execution, *rest, detail = row
+    if detail is not None:
+        detail = session.payloads.open(session, execution, _place(number), detail)
     return HookCallRecord(number, ids.pipeline_id(execution), *rest, from_text(detail))

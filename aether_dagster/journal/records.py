@@ -21,8 +21,8 @@ class ExecutionRecord:
         created_at: Unix seconds.
         head: Its newest version; 0 while there is none.
         committed_at: When `head` was committed, Unix seconds; None without one.
-        status: `pending` (no version yet), `executing`, or the report's `succeeded`, `failed`,
-            `cancelled`.
+        status: `pending` (no version yet), `refused` (by a hook), `executing`, or the report's
+            `succeeded`, `failed`, `cancelled`.
         nodes: How many nodes are in each status, as the newest summary or the report says.
         finalized: The version which carries the report, or None.
         ended_at: The report's `end_timestamp`, Unix seconds; None while it is not finalized.

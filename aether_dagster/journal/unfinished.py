@@ -8,7 +8,9 @@ from aether_dagster.journal.schema import executions, leases
 from aether_dagster.journal.statement import Session, Statement
 
 _OPEN = union(
-    select(executions.c.number).where(executions.c.finalized.is_(None)),
+    select(executions.c.number).where(
+        executions.c.finalized.is_(None), executions.c.refused.is_(None)
+    ),
     select(leases.c.execution).where(leases.c.name == bindparam("lease")),
 )
 _UNFINISHED = Statement(

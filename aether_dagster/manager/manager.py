@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from aether_dagster.errors import ExecutionMismatch, FolderExists, SnapshotError, StateError
 from aether_dagster.journal import ExecutionRecord, Journal
@@ -15,6 +16,9 @@ from aether_dagster.snapshot import HistoryStore, folder_name
 from aether_dagster.state import Authority, Delta, NodeDelta
 from aether_dagster.state.ids import delta_id, node_id
 from aether_dagster.values import ValueStore
+
+if TYPE_CHECKING:
+    from aether_dagster.plugins.hooks import ActiveHook
 
 # How long a process waits for another one which is initializing the same execution, in seconds.
 _INITIALIZATION_LIMIT = 60.0
@@ -51,6 +55,8 @@ class StateManager:
         environ: Mapping[str, str],
         partition: str | None = None,
         plugins: Sequence[str] = (),
+        hooks: "Sequence[ActiveHook]" = (),
+        secret: Callable[[str], str] | None = None,
         history: HistoryStore | None = None,
         history_required: bool = False,
         read_file: Callable[[str], str] | None = None,
@@ -68,6 +74,8 @@ class StateManager:
             environ: The process environment.
             partition: The run's partition key.
             plugins: The resolved plugins, `Name@x.y.z`.
+            hooks: The active state hooks, in their order.
+            secret: Gives a secret by name, to mask it in what is noted of hooks.
             history: Where a state history is kept, if it is.
             history_required: Refuse to begin where its folder cannot be created. Otherwise whoever
                 writes the first file there meets the error and tells it.
@@ -80,6 +88,7 @@ class StateManager:
             ScriptError: A name which the document refers to is missing.
             StateError: Another process began to initialize it and did not end.
             SnapshotError: The history folder cannot be created, and is required.
+            HookError: A state hook refused (`Vetoed`), or failed and its failures count.
         """
         record = self.journal.reserve(
             run_id,
@@ -90,13 +99,22 @@ class StateManager:
             partition=partition,
         )
         if record.config_hash == document.config_hash:
-            resolver = _Resolver(document, environ, partition, read_file or _read_text)
+            resolver = _Resolver(
+                document, environ, partition, read_file or _read_text, tuple(hooks), secret
+            )
             place = None if history is None else _Place(history, history_required)
             record = self._initialized(record, resolver, selected, plugins, place, keep)
-        return self.attach(record, document)
+        return self.attach(record, document, hooks)
 
-    def attach(self, record: ExecutionRecord, document: Document) -> Execution:
+    def attach(
+        self, record: ExecutionRecord, document: Document, hooks: "Sequence[ActiveHook]" = ()
+    ) -> Execution:
         """Opens an execution which was initialized.
+
+        Args:
+            record: The journal's record of it.
+            document: The document.
+            hooks: The state hooks which are asked before its changes.
 
         Raises:
             ExecutionMismatch: The execution was begun with another document.
@@ -109,7 +127,14 @@ class StateManager:
                 "start a new run."
             )
         resolved = Resolved.from_json(record.resolved or {}, document)
-        return Execution(self.journal, record, document, resolved, self.values, now=self._now)
+        execution = Execution(self.journal, record, document, resolved, self.values, now=self._now)
+        if hooks:
+            # Imported here: an execution without hooks pays nothing for them.
+            from aether_dagster.plugins.manager import HookManager
+
+            redact = execution.redaction.value
+            execution.use_hooks(HookManager(hooks, self.journal.outbox, redact))
+        return execution
 
     def _initialized(
         self,
@@ -124,6 +149,8 @@ class StateManager:
         holder = own_identity()
         give_up = time.monotonic() + _INITIALIZATION_LIMIT
         while record.head == 0:
+            if record.refused is not None:
+                raise StateError(f"Execution {record.pipeline_id} was refused: {record.refused}")
             if self.journal.acquire(record.pipeline_id, holder, LEASE_SECONDS):
                 try:
                     self._initialize(record, resolver, selected, plugins, place)
@@ -155,14 +182,36 @@ class StateManager:
             return
         start = round(self._now(), 3)
         # Before the folder is made, so that a name which is missing leaves nothing behind.
-        resolved = resolver.resolve(start, record.pipeline_id)
+        resolved, context = self._begin(record, resolver, start, plugins)
         while place is not None and not self._create_folder(record, place, start):
             # Another journal's execution has this id: ids are unique in a history too.
             record = self.journal.renumber(record.pipeline_id, now_ms=self._now_ms())
-            resolved = resolver.resolve(start, record.pipeline_id)
+            resolved, context = self._begin(record, resolver, start, plugins)
         self.journal.annotate(record.pipeline_id, resolved=resolved.to_json())
-        delta = _initial_delta(record, resolver.document, selected, resolved, start, plugins)
+        if resolver.hooks:
+            from aether_dagster.manager.deliveries import register_hooks
+
+            register_hooks(self.journal, record.pipeline_id, resolver.hooks)
+        delta = _initial_delta(record, resolver.document, selected, context, start)
         self.journal.append(record.pipeline_id, [delta], now_ms=self._now_ms())
+
+    def _begin(
+        self, record: ExecutionRecord, resolver: "_Resolver", start: float, plugins: Sequence[str]
+    ) -> tuple[Resolved, dict[str, Any]]:
+        """Resolves what is resolved once, and asks the hooks about the context."""
+        resolved = resolver.resolve(start, record.pipeline_id)
+        context = {**resolved.context(), "active_plugins": sorted(plugins)}
+        if resolver.hooks:
+            from aether_dagster.manager.beginning import ask_hooks
+
+            context = ask_hooks(
+                self.journal,
+                _pipeline_state(record, resolver.document, start),
+                context,
+                resolver.hooks,
+                resolver.secrets(resolved),
+            )
+        return resolved, context
 
     def _create_folder(self, record: ExecutionRecord, place: "_Place", start: float) -> bool:
         folder = folder_name(start, record.pipeline_id)
@@ -197,35 +246,44 @@ class _Resolver:
     environ: Mapping[str, str]
     partition: str | None
     read_file: Callable[[str], str]
+    hooks: "tuple[ActiveHook, ...]" = ()
+    secret: Callable[[str], str] | None = None
+
+    def secrets(self, resolved: Resolved) -> frozenset[str]:
+        if self.secret is None:
+            return frozenset()
+        return resolved.secrets(secret=self.secret, environ=self.environ)
 
     def resolve(self, start: float, pipeline_id: str) -> Resolved:
         system = SystemValues(_iso(start), pipeline_id, self.partition)
         return resolve(self.document, environ=self.environ, system=system, read_file=self.read_file)
 
 
+def _pipeline_state(record: ExecutionRecord, document: Document, start: float) -> dict[str, Any]:
+    return {
+        "id": record.pipeline_id,
+        "version": document.version,
+        "start_timestamp": start,
+        "config_hash": document.config_hash,
+    }
+
+
 def _initial_delta(
     record: ExecutionRecord,
     document: Document,
     selected: Sequence[str] | None,
-    resolved: Resolved,
+    context: Mapping[str, Any],
     start: float,
-    plugins: Sequence[str],
 ) -> Delta:
     chosen = set(document.order if selected is None else selected)
-    context = resolved.context()
     return Delta(
         delta_id(record.pipeline_id, "initialize"),
         Authority.RUN,
-        pipeline={
-            "id": record.pipeline_id,
-            "version": document.version,
-            "start_timestamp": start,
-            "config_hash": document.config_hash,
-        },
+        pipeline=_pipeline_state(record, document, start),
         context={
             "environment_vars": context["environment_vars"],
             "secret_store": context["secret_store"],
-            "active_plugins": sorted(plugins),
+            "active_plugins": context["active_plugins"],
         },
         nodes={
             # Suffixes count over the whole document, whatever part of it a run selects.

@@ -1,0 +1,327 @@
+"""Delivers the `post_` events of one execution to its hooks, from the journal's outbox (spec 5)."""
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Any
+
+from aether_dagster.errors import AetherError
+from aether_dagster.journal import Journal
+from aether_dagster.journal.outbox import HookCursor
+from aether_dagster.manager.identity import is_gone, own_identity
+from aether_dagster.plugins.call import BeginTransaction
+from aether_dagster.plugins.hooks import ActiveHook
+from aether_dagster.plugins.outbox import (
+    FINALIZE,
+    Deliverer,
+    Deliveries,
+    Delivery,
+    Position,
+)
+
+# What a hook's lease lasts beyond its time limit, in seconds.
+_LEASE = 30.0
+# A position after every delivery of its version.
+_ALL = 1_000_000
+# How long the thread of a run sleeps at most before it looks whether it shall end, in seconds.
+_NAP = 0.5
+
+
+@dataclass(frozen=True)
+class Drained:
+    """What one look at the outbox came to.
+
+    Args:
+        delivered: How many deliveries were made, whatever became of them.
+        dead: How many were given up.
+        waiting: How many are left: to be tried again, or not looked at any more.
+        retry_at: When the first of them may be tried again, Unix seconds.
+        held: How many hooks somebody else is delivering to.
+    """
+
+    delivered: int = 0
+    dead: int = 0
+    waiting: int = 0
+    retry_at: float | None = None
+    held: int = 0
+
+
+class HookDeliveries:
+    """Makes the deliveries of one execution. For one thread at a time.
+
+    Args:
+        journal: The journal.
+        pipeline_id: The execution.
+        hooks: Those to deliver to.
+        begin: Begins a transaction of a plugin.
+        redact: Masks secrets in a text or JSON value.
+        now: Unix seconds; passed in for tests.
+
+    Attributes:
+        failures: What hooks raised whose failures count (`on_error = "fail_run"`).
+        log: What hooks logged: levels and texts, for whoever shows it in Dagster's log.
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        pipeline_id: str,
+        hooks: Sequence[ActiveHook],
+        *,
+        begin: BeginTransaction,
+        redact: Callable[[Any], Any],
+        now: Callable[[], float] = time.time,
+    ):
+        self.failures: list[str] = []
+        self.log: deque[tuple[int, str]] = deque()
+        self._journal, self._pipeline_id, self._now = journal, pipeline_id, now
+        self._hooks = [hook for hook in hooks if hook.delivers]
+        # A thread which was left behind in this process must not pass for this one.
+        self._holder = f'{own_identity()[:-1]},"deliverer":{id(self)}}}'
+        self._folded = Deliveries(pipeline_id)
+        self._due: list[Delivery] = []
+        self._deliverer = Deliverer(_Store(journal, pipeline_id), now, redact, begin)
+
+    def drain(
+        self,
+        *,
+        written: bool,
+        give_up: float = float("inf"),
+        most: int | None = None,
+        keep: bool = False,
+    ) -> Drained:
+        """Makes the deliveries which are due.
+
+        Args:
+            written: The final state is on disk, so that `post_state_finalize` may be delivered.
+            give_up: When to stop, by `time.monotonic()`.
+            most: How many deliveries at most.
+            keep: Keep the hooks' leases, because there will be more.
+        """
+        self._read()
+        cursors = {each.hook: each for each in self._journal.outbox.cursors(self._pipeline_id)}
+        drained = Drained()
+        for hook in self._hooks:
+            cursor = cursors.get(hook.key)
+            if cursor is None or cursor.done:
+                continue
+            if not self._acquire(hook):
+                drained = replace(drained, held=drained.held + 1)
+                continue
+            try:
+                left = None if most is None else most - drained.delivered
+                drained = self._drain_hook(hook, drained, written, give_up, left)
+            finally:
+                if not keep:
+                    self._journal.release(self._pipeline_id, self._holder, name=_lease(hook))
+        return drained
+
+    def release(self) -> None:
+        """Gives up the leases which were kept."""
+        for hook in self._hooks:
+            self._journal.release(self._pipeline_id, self._holder, name=_lease(hook))
+
+    def _read(self) -> None:
+        after = self._folded.version
+        for version in self._journal.versions(self._pipeline_id, after=after):
+            self._due += self._folded.fold(version.number, version.deltas, late=version.late)
+
+    def _drain_hook(
+        self, hook: ActiveHook, drained: Drained, written: bool, give_up: float, most: int | None
+    ) -> Drained:
+        position = self._position(hook)
+        due = [each for each in self._due if position.is_before(each) and each.event in hook.events]
+        for made, delivery in enumerate(due):
+            blocked = delivery.event == FINALIZE and not written
+            early = position.retry_at > self._now()
+            late = time.monotonic() >= give_up or (most is not None and made >= most)
+            if blocked or early or late:
+                left = 0 if blocked else len(due) - made
+                return _waiting(drained, left, position.retry_at if early else None)
+            limit = None if give_up == float("inf") else max(0.1, give_up - time.monotonic())
+            delivered = self._deliverer.deliver(hook, position, delivery, limit)
+            position = delivered.position
+            self.log.extend(delivered.log)
+            dead = drained.dead + int(delivered.outcome == "dead")
+            drained = replace(drained, delivered=drained.delivered + 1, dead=dead)
+            if delivered.error is not None and hook.hook.on_error == "fail_run":
+                self.failures.append(f"{hook.label}: {hook.name} failed: {delivered.error}")
+            if position.retry_at:
+                return _waiting(drained, len(due) - made, position.retry_at)
+        self._pass_over(hook, position)
+        return drained
+
+    def _pass_over(self, hook: ActiveHook, position: Position) -> None:
+        """Nothing is left in what was read: the cursor moves there, for whoever looks later."""
+        done = self._folded.finalized
+        if FINALIZE in hook.events or (position.version, position.done) == (
+            self._folded.version,
+            done,
+        ):
+            return
+        after = Position(self._folded.version, _ALL, done=done)
+        self._journal.outbox.move(_cursor(self._pipeline_id, hook, after))
+
+    def _position(self, hook: ActiveHook) -> Position:
+        # Read once more: whoever had the lease before may have moved it.
+        for cursor in self._journal.outbox.cursors(self._pipeline_id):
+            if cursor.hook == hook.key:
+                return Position(
+                    cursor.version, cursor.part, cursor.attempts, cursor.retry_at, cursor.done
+                )
+        return Position(done=True)
+
+    def _acquire(self, hook: ActiveHook) -> bool:
+        name, seconds = _lease(hook), _LEASE + hook.hook.timeout
+        if self._journal.acquire(self._pipeline_id, self._holder, seconds, name=name):
+            return True
+        lease = self._journal.lease(self._pipeline_id, name=name)
+        if lease is None or not is_gone(lease.holder):
+            return False
+        # Killed in the middle of a delivery, which is made again with the same id.
+        self._journal.renew(self._pipeline_id, lease.holder, 0, name=name)
+        return self._journal.acquire(self._pipeline_id, self._holder, seconds, name=name)
+
+
+class DeliveryThread:
+    """Delivers while a run goes on, in a thread beside it.
+
+    Args:
+        deliveries: What it makes.
+    """
+
+    def __init__(self, deliveries: HookDeliveries):
+        self.deliveries = deliveries
+        self.left = Drained()
+        self._wake = threading.Condition()
+        self._news, self._written, self._stopped = True, False, False
+        self._busy = True
+        self._give_up = float("inf")
+        self._thread = threading.Thread(target=self._run, name="state hooks", daemon=True)
+        self._thread.start()
+
+    def notify(self) -> None:
+        """Tells that a version was committed."""
+        with self._wake:
+            self._news = True
+            self._wake.notify_all()
+
+    def settle(self, seconds: float) -> None:
+        """Waits until what is committed was delivered once, but no longer than that."""
+        self.notify()
+        with self._wake:
+            self._wake.wait_for(lambda: not (self._news or self._busy), seconds)
+
+    def finish(self, seconds: float) -> Drained:
+        """Delivers the rest, now that the final state is written, and ends the thread.
+
+        Args:
+            seconds: How long it may take; what is left then stays in the outbox.
+
+        Returns:
+            What is left.
+        """
+        give_up = time.monotonic() + seconds
+        with self._wake:
+            self._written, self._news, self._give_up = True, True, give_up
+            self._wake.notify_all()
+            self._wake.wait_for(self._is_done, seconds + _NAP)
+            self._stopped = True
+            self._wake.notify_all()
+        self._thread.join(_NAP)
+        return self.left
+
+    def _is_done(self) -> bool:
+        return not (self._news or self._busy or self.left.waiting)
+
+    def _run(self) -> None:
+        try:
+            while self._next():
+                self._drain()
+        finally:
+            with suppress(AetherError):  # a lease expires by itself
+                self.deliveries.release()
+
+    def _next(self) -> bool:
+        with self._wake:
+            self._busy = False
+            self._wake.notify_all()
+            while not self._stopped:
+                retry = self.left.retry_at is not None and self.left.retry_at <= time.time()
+                if self._news or retry:
+                    self._news, self._busy = False, True
+                    return True
+                self._wake.wait(_NAP if self.left.retry_at is None else 0.05)
+            return False
+
+    def _drain(self) -> None:
+        try:
+            self.left = self.deliveries.drain(
+                written=self._written, give_up=self._give_up, keep=True
+            )
+        except AetherError as error:
+            # The journal may answer later; what is not delivered stays in it.
+            self.left = replace(self.left, waiting=1, retry_at=time.time() + 1)
+            self.deliveries.log.append((40, f"State hooks wait: {error}"))
+
+
+class _Store:
+    """The journal's outbox as the plugins ring sees it."""
+
+    def __init__(self, journal: Journal, pipeline_id: str):
+        self._outbox, self._pipeline_id = journal.outbox, pipeline_id
+
+    def begin(self, active: ActiveHook, delivery: Delivery, identity: str) -> int:
+        return self._outbox.begin_call(
+            self._pipeline_id,
+            event=delivery.event,
+            hook=active.key,
+            plugin=active.label,
+            node=delivery.node,
+            delivery=identity,
+        )
+
+    def end(
+        self,
+        active: ActiveHook,
+        call: int,
+        outcome: str,
+        milliseconds: float,
+        detail: Mapping[str, Any] | None,
+        position: Position,
+    ) -> None:
+        cursor = _cursor(self._pipeline_id, active, position)
+        self._outbox.end_call(call, outcome, milliseconds, detail, cursor)
+
+
+def _waiting(drained: Drained, left: int, retry_at: float | None) -> Drained:
+    times = [time for time in (drained.retry_at, retry_at) if time is not None]
+    return replace(drained, waiting=drained.waiting + left, retry_at=min(times, default=None))
+
+
+def register_hooks(journal: Journal, pipeline_id: str, hooks: Sequence[ActiveHook]) -> None:
+    """Notes which hooks want to be told of an execution."""
+    cursors = [_cursor(pipeline_id, hook, Position()) for hook in hooks if hook.delivers]
+    if cursors:
+        journal.outbox.register(cursors)
+
+
+def _cursor(pipeline_id: str, hook: ActiveHook, position: Position) -> HookCursor:
+    return HookCursor(
+        pipeline_id,
+        hook.key,
+        hook.label,
+        hook.source,
+        position.version,
+        position.part,
+        position.attempts,
+        position.retry_at,
+        position.done,
+    )
+
+
+def _lease(hook: ActiveHook) -> str:
+    return f"hook {hook.key}"
