@@ -337,7 +337,22 @@ def _place(call: int) -> str:
 
 
 def _call(session: Session, row: Row) -> HookCallRecord:
-    number, execution, *rest, detail = row
+    (
+        number, execution, called_at, event, hook, plugin, node, delivery, outcome, milliseconds,
+        detail,
+    ) = row  # fmt: skip
     if detail is not None:
         detail = session.payloads.open(session, execution, _place(number), detail)
-    return HookCallRecord(number, ids.pipeline_id(execution), *rest, from_text(detail))
+    return HookCallRecord(
+        number=number,
+        pipeline_id=ids.pipeline_id(execution),
+        called_at=called_at,
+        event=event,
+        hook=hook,
+        plugin=plugin,
+        node=node,
+        delivery=delivery,
+        outcome=outcome,
+        milliseconds=milliseconds,
+        detail=from_text(detail),
+    )

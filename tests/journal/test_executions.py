@@ -79,7 +79,7 @@ def test_a_record_keeps_what_it_was_begun_with(journal: Journal) -> None:
     assert record.history == "file:///history/folder"
     assert record.resolved == {"env": {"DEBUG": "false"}}
     assert record.refused == "closed"
-    assert (record.status, record.head, record.committed_at) == ("pending", 0, None)
+    assert (record.status, record.head, record.committed_at) == ("refused", 0, None)
 
 
 def test_annotations_are_for_executions_which_exist(journal: Journal) -> None:
