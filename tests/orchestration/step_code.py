@@ -54,11 +54,11 @@ def leave() -> None:
     os._exit(7)
 
 
-def die_once(marker: str) -> int:
+def die_once(marker: str) -> str:
     if not Path(marker).exists():
         Path(marker).touch()
         die()
-    return 1
+    return "one"
 
 
 def unstorable() -> Any:
@@ -117,6 +117,11 @@ def block_final(history: str) -> None:
 
 def tell_secret(token: str) -> None:
     raise RuntimeError(f"cannot log in with {token}")
+
+
+def tell(text: str) -> None:
+    """As `tell_secret`, and nothing in its name says so."""
+    tell_secret(text)
 
 
 def odd(token: str) -> dict[str, Any]:
