@@ -5,10 +5,46 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.journals import DATABASE, SERVER, journal_environment
+
 if TYPE_CHECKING:
     from tests.orchestration.scenarios import Places
 
 pytest_plugins = ["tests.postgres"]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--journal",
+        choices=["sqlite", "postgresql"],
+        default="sqlite",
+        help="where tests keep their journals which do not say so themselves",
+    )
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _journal_engine(request: pytest.FixtureRequest) -> Iterator[None]:
+    """With `--journal=postgresql`, lets every test keep its journals on the tests' server."""
+    if request.config.getoption("journal") == "sqlite":
+        yield
+        return
+    server = request.getfixturevalue("postgres_server")
+    server.command(f"CREATE DATABASE {DATABASE}")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(SERVER, str(server.folder))
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _journal_of_this_process(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Lets what a test builds in its own process use the journal of its temporary folder."""
+    if request.config.getoption("journal") == "sqlite":
+        yield
+        return
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in journal_environment(request.getfixturevalue("tmp_path")).items():
+            patch.setenv(name, value)
+        yield
 
 
 @pytest.fixture(scope="session")

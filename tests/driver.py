@@ -22,6 +22,7 @@ from aether_dagster.project import load_pipeline
 
 PIPELINE = "AETHER_TEST_PIPELINE"
 HISTORY = "AETHERSCRIPT_STATE_HISTORY"
+JOURNAL = "AETHERSCRIPT_JOURNAL"
 
 
 def tell(change: Change) -> None:
@@ -43,7 +44,9 @@ def run(order: dict[str, Any]) -> dict[str, Any]:
         workers=order.get("workers", 1),
         directory=Path(order["directory"]),
         settings=AetherSettings(
-            history=order.get("history"), history_required=order.get("history_required", False)
+            journal=os.environ.get(JOURNAL),
+            history=order.get("history"),
+            history_required=order.get("history_required", False),
         ),
     )
     try:
@@ -62,7 +65,8 @@ def run(order: dict[str, Any]) -> dict[str, Any]:
 def as_ops(order: dict[str, Any]) -> dict[str, Any]:
     """Runs a job of ops."""
     document = load_pipeline(order["pipeline"])
-    settings = AetherSettings(history=order.get("history")).anchored(Path(order["directory"]))
+    settings = AetherSettings(journal=os.environ.get(JOURNAL), history=order.get("history"))
+    settings = settings.anchored(Path(order["directory"]))
     job = reconstructable_pipeline(document, variables={}, as_ops=True, settings=settings)
     with embedded_instance(Path(order["directory"])) as instance:
         result = dg.execute_job(job, instance, raise_on_error=False)

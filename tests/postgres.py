@@ -25,7 +25,7 @@ _NOBODY = 65534
 _UNTIL_STDIN_ENDS = '"$@" </dev/null & read -r _; kill -INT $!; wait $!'
 
 _INITDB = ["-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"]
-_SPEED = ["fsync=off", "synchronous_commit=off", "full_page_writes=off", "max_connections=60"]
+_SPEED = ["fsync=off", "synchronous_commit=off", "full_page_writes=off", "max_connections=200"]
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ from aether_dagster.script import dagster_name, parse_document
 from aether_dagster.state import Replica
 from aether_dagster.state.document import canonical_bytes
 from tests import oracle, schemas
+from tests.journals import journal_environment, journal_url
 
 PACKAGES = str(Path(aether_dagster.__file__).parents[1])
 DRIVER = Path(__file__).with_name("driver.py")
@@ -69,7 +70,13 @@ class Driver:
             self.process = subprocess.Popen(
                 [sys.executable, str(DRIVER), str(file)],
                 cwd=self.directory,
-                env={**kept, "PYTHONPATH": PACKAGES, MARK: self.mark, **self.environ},
+                env={
+                    **kept,
+                    **journal_environment(self.directory),
+                    "PYTHONPATH": PACKAGES,
+                    MARK: self.mark,
+                    **self.environ,
+                },
                 stdout=stdout,
                 stderr=stderr,
                 # A group of its own, so that a test can press Ctrl-C as a terminal does.
@@ -302,8 +309,7 @@ class Left:
         assert {uri for uri in referred if self.record.pipeline_id in uri} == stored
 
     def _journal(self) -> Journal:
-        file = self.directory / ".aether" / "aether_journal.db"
-        return Journal.open(f"sqlite:///{file}", read_only=True)
+        return Journal.open(journal_url(self.directory), read_only=True)
 
 
 def _references(value: Any) -> set[str]:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import aether_dagster
+from tests.journals import journal_environment
 
 PACKAGES = str(Path(aether_dagster.__file__).parents[1])
 COMMAND = (sys.executable, "-m", "aether_dagster.cli")
@@ -25,7 +26,7 @@ def environment(**more: str) -> dict[str, str]:
         and name not in ("NO_COLOR", "COLUMNS")
     }
     path = os.pathsep.join(filter(None, (PACKAGES, environ.get("PYTHONPATH"))))
-    return {**environ, "PYTHONPATH": path, **more}
+    return {**environ, "PYTHONPATH": path, **journal_environment(Path.cwd()), **more}
 
 
 @pytest.fixture

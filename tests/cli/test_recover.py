@@ -10,6 +10,7 @@ import pytest
 
 from aether_dagster.manager.identity import own_identity
 from tests.cli.conftest import COMMAND, Completed, environment
+from tests.journals import journal_environment, journal_url
 from tests.orchestration.scenarios import Place, Places
 
 STEPS = """
@@ -39,7 +40,7 @@ def test_a_dead_execution_is_brought_to_its_end_once(dead: Place) -> None:
         return subprocess.run(
             [*COMMAND, "recover", *arguments],
             cwd=dead.directory,
-            env=environment(),
+            env=environment(**journal_environment(dead.directory)),
             capture_output=True,
             text=True,
             timeout=60,
@@ -108,9 +109,8 @@ def test_a_living_run_is_left_as_it_is(places: Places) -> None:
 def test_a_run_which_the_instance_does_not_know_is_left_to_the_one_which_does(
     dead: Place, places: Places, tmp_path: Path
 ) -> None:
-    journal = dead.directory / ".aether" / "aether_journal.db"
     other = places(STEPS)
-    order = {"environ": {"AETHERSCRIPT_JOURNAL": f"sqlite:///{journal}"}}
+    order = {"environ": {"AETHERSCRIPT_JOURNAL": journal_url(dead.directory)}}
     child = places.zygote.start(other.directory, "recover", **order)
     assert child.end() == {"exit": 1}
     [said] = child.lines()

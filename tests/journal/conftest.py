@@ -19,7 +19,7 @@ _schemas = count(1)
 
 @pytest.fixture(scope="session")
 def postgres_database(postgres_server: PostgresServer) -> PostgresServer:
-    postgres_server.command("CREATE DATABASE journals")
+    postgres_server.command("CREATE DATABASE both_engines")
     return postgres_server
 
 
@@ -27,9 +27,9 @@ def postgres_database(postgres_server: PostgresServer) -> PostgresServer:
 def postgres_schema(postgres_database: PostgresServer) -> str:
     """The URL of an empty schema, which is there ten times sooner than a database."""
     schema = f"journal_{next(_schemas)}"
-    with psycopg.connect(postgres_database.conninfo("journals"), autocommit=True) as connection:
+    with psycopg.connect(postgres_database.conninfo("both_engines"), autocommit=True) as connection:
         connection.execute(f"CREATE SCHEMA {schema}".encode())
-    return postgres_database.url("journals") + f"&options=-csearch_path%3D{schema}"
+    return postgres_database.url("both_engines") + f"&options=-csearch_path%3D{schema}"
 
 
 @pytest.fixture(params=ENGINES)

@@ -9,6 +9,7 @@ from aether_dagster.journal import Journal
 from aether_dagster.manager import Execution, StateManager
 from aether_dagster.script import Document, parse_document
 from aether_dagster.values import ValueStore
+from tests.journals import journal_url
 
 DOCUMENT = """
 version: "2.1"
@@ -29,7 +30,7 @@ def document() -> Document:
 
 @pytest.fixture
 def journal(tmp_path: Path) -> Iterator[Journal]:
-    with Journal.open(f"sqlite:///{tmp_path / 'state.db'}") as journal:
+    with Journal.open(journal_url(tmp_path, "state.db")) as journal:
         yield journal
 
 

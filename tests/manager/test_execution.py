@@ -1,4 +1,3 @@
-import sqlite3
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +9,7 @@ from aether_dagster.manager import Execution
 from aether_dagster.manager.ending import RunEnd
 from aether_dagster.values import ValueStore
 from tests import schemas
+from tests.journals import dump
 
 LOST = {"type": "WorkerLost", "message": "it died", "traceback": None}
 
@@ -139,10 +139,9 @@ def test_secrets_are_masked_in_inputs_outputs_errors_and_artifacts(execution: Ex
     execution.fail("check", "ValueError", "hunter2", traceback="at hunter2", hook="hunter2")
     execution.settle("write", 1, "failed", {**LOST, "message": "hunter2"})
     execution.end_nodes(RunEnd(error="hunter2"))
-    database = execution.journal.label.removeprefix("sqlite:///")
-    dump = "".join(sqlite3.connect(database).iterdump())
-    assert "***" in dump
-    assert "hunter2" not in dump
+    kept = dump(execution.journal.url)
+    assert "***" in kept
+    assert "hunter2" not in kept
 
 
 def test_the_errors_of_nodes_which_never_started_are_cut_as_all_are(

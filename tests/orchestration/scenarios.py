@@ -23,6 +23,7 @@ from aether_dagster.orchestration.instance import embedded_instance
 from aether_dagster.orchestration.reconcile import Reconciler
 from aether_dagster.orchestration.settings import AetherSettings
 from aether_dagster.values import ValueStore
+from tests.journals import journal_environment, journal_url
 from tests.orchestration.pipelines import write
 from tests.runs import Left
 
@@ -156,6 +157,7 @@ class Place:
         folder = str(self.directory / "executions")
         where = {"history": folder} if history else {}
         environ = {"AETHERSCRIPT_STATE_HISTORY": folder} if history else {}
+        environ |= journal_environment(self.directory)
         return self.zygote.start(self.directory, action, environ=environ, **where, **order)
 
     def wait_for(self, name: str, child: Child) -> None:
@@ -170,9 +172,9 @@ class Place:
     def opened(self) -> Iterator["Opened"]:
         """The instance and the journal of this directory, in this process."""
         with embedded_instance(self.directory) as instance:
-            settings = AetherSettings()
-            with Journal.open(settings.journal_url(instance)) as journal:
-                yield Opened(instance, journal, ValueStore(settings.artifacts_url(instance)))
+            values = ValueStore(AetherSettings().artifacts_url(instance))
+            with Journal.open(journal_url(self.directory)) as journal:
+                yield Opened(instance, journal, values)
 
     def left(self) -> Left:
         """What the only execution left."""

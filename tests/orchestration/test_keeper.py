@@ -12,6 +12,7 @@ from aether_dagster.journal import ExecutionRecord, Journal
 from aether_dagster.manager.identity import own_identity
 from aether_dagster.orchestration.keeper import Keeper, find_keeper, has_ended, reconciler
 from tests.journal.builders import initialization
+from tests.journals import journal_url
 
 STARTED, FAILED = dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.FAILURE
 
@@ -51,7 +52,7 @@ class Case:
 
 @pytest.fixture
 def journal(tmp_path: Path) -> Iterator[Journal]:
-    with Journal.open(tmp_path / "state.db") as journal:
+    with Journal.open(journal_url(tmp_path, "state.db")) as journal:
         yield journal
 
 

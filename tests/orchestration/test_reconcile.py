@@ -21,6 +21,7 @@ from aether_dagster.script import parse_document
 from aether_dagster.snapshot import Projection
 from aether_dagster.state import Delta, Replica
 from aether_dagster.state.document import canonical_bytes
+from tests.journals import journal_url
 from tests.orchestration.scenarios import Opened, Place, Places, interrupt, kill
 
 RECORDINGS = {
@@ -238,7 +239,10 @@ def test_joined_with_what_the_live_writers_said_events_change_nothing(
 def test_reconciliation_alone_agrees_with_the_live_writers(
     recording: Recording, tmp_path: Path
 ) -> None:
-    with recording.place.opened() as opened, Journal.open(tmp_path / "new.db") as journal:
+    with (
+        recording.place.opened() as opened,
+        Journal.open(journal_url(tmp_path, "new.db")) as journal,
+    ):
         pipeline_id = begin_again(journal, recording)
         reconciler = Reconciler(opened.instance, journal, opened.values)
         result = reconciler.reconcile(pipeline_id)
@@ -266,7 +270,8 @@ def test_two_writers_with_half_of_the_events_each_and_all_twice(
     events = [*recording.live[1:-1], *recording.evidence]
     random.Random(1).shuffle(events)
     half = len(events) // 2
-    with Journal.open(tmp_path / "a.db") as one, Journal.open(tmp_path / "a.db") as other:
+    url = journal_url(tmp_path, "a.db")
+    with Journal.open(url) as one, Journal.open(url) as other:
         pipeline_id = begin_again(one, recording)
         for first, second in zip(events[:half] * 2, reversed(events[half:] * 2), strict=False):
             one.append(pipeline_id, [first])
@@ -280,7 +285,7 @@ def test_two_processes_with_half_of_the_events_each(
     recordings: dict[str, Recording], places: Places, tmp_path: Path
 ) -> None:
     recording = recordings["upstream"]
-    url = f"sqlite:///{tmp_path}/b.db"
+    url = journal_url(tmp_path, "b.db")
     with Journal.open(url) as journal:
         pipeline_id = begin_again(journal, recording)
         events = [delta.to_json() for delta in (*recording.live[1:-1], *recording.evidence)]

@@ -12,6 +12,7 @@ import pytest
 from aether_dagster import AetherSettings
 from aether_dagster.orchestration import sensors
 from aether_dagster.orchestration.sensors import aether_reconcile_sensor, watch_over
+from tests.journals import journal_environment
 from tests.orchestration.scenarios import PACKAGES, Opened, Place, Places
 
 STEPS = """
@@ -36,7 +37,7 @@ def test_it_ends_what_died_and_says_what_it_did(places: Places) -> None:
     place = places(STEPS)
     place.start(death="between steps").end()
     with place.opened() as opened:
-        watch_over(AetherSettings())
+        watch_over(AetherSettings(journal=opened.journal.url))
         pipeline_id = opened.record().pipeline_id
         assert tick(opened) == (
             f"1 unfinished executions; brought to their end: {pipeline_id} (failed)."
@@ -71,7 +72,7 @@ def test_what_cannot_be_ended_fails_the_tick_and_keeps_nobody_from_the_others(
         folder.rmdir()
         folder.touch()
         place.start(death="between steps").end()
-        watch_over(AetherSettings())
+        watch_over(AetherSettings(journal=opened.journal.url))
         with pytest.raises(dg.Failure, match=first.pipeline_id):
             tick(opened)
         statuses = {r.run_id: r.status for r in opened.instance.get_runs()}
@@ -135,6 +136,7 @@ def _daemon(place: Place) -> subprocess.Popen[bytes]:
                 **os.environ,
                 "PYTHONPATH": os.pathsep.join(PACKAGES),
                 "DAGSTER_HOME": str(place.directory / ".aether"),
+                **journal_environment(place.directory),
             },
             stdout=log,
             stderr=log,

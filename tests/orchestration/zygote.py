@@ -34,7 +34,7 @@ def run(order: dict[str, Any]) -> dict[str, Any]:
     request = RunRequest(
         Path("tiny.aether.yaml").absolute(),
         workers=order.get("workers", 1),
-        settings=AetherSettings(history=order.get("history")),
+        settings=AetherSettings(history=order.get("history")).with_environment(os.environ),
     )
     outcome = run_pipeline(request, on_change=lambda _: None)
     return {"status": outcome.status}
