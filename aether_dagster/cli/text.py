@@ -28,6 +28,18 @@ def seconds(value: float) -> str:
     return f"{hours} h {minutes:02} min"
 
 
+def size(value: int) -> str:
+    """Returns a number of bytes as people write it: `812 B`, `3.4 kB`, `1.2 GB`."""
+    if value < 1000:
+        return f"{value} B"
+    amount = float(value)
+    for unit in ("kB", "MB", "GB"):
+        amount /= 1000
+        if amount < 999.95:
+            return f"{amount:.1f} {unit}"
+    return f"{amount / 1000:.1f} TB"
+
+
 def moment(timestamp: float) -> str:
     """Returns Unix seconds as a UTC time, such as `2023-07-20T13:34:52Z`."""
     return f"{datetime.fromtimestamp(timestamp, UTC):%Y-%m-%dT%H:%M:%SZ}"

@@ -60,8 +60,12 @@ def test_list_has_a_line_for_each_execution(url: str, folder: Path, capsys: Capt
     record(url)
     command("history", "list", url)
     heading, line = capsys.readouterr().out.splitlines()
-    assert heading.split() == ["STARTED", "EXECUTION", "VERSION", "STATUS", "DURATION", "NODES"]
-    assert line.split(maxsplit=6) == [
+    assert heading.split() == [
+        *("STARTED", "EXECUTION", "VERSION", "STATUS", "DURATION", "SIZE", "NODES")
+    ]
+    started, size = line.split(maxsplit=8)[:6], line.split(maxsplit=8)[6:8]
+    assert size[1] == "kB"
+    assert [*started, line.split(maxsplit=8)[8]] == [
         "2023-07-20T18:09:03Z",
         PIPELINE_ID,
         "2.1.0",
@@ -130,6 +134,9 @@ def test_json_gives_what_the_files_hold(folder: Path, capsys: Capture) -> None:
         "status": "failed",
         "duration": 4.2,
         "nodes": REPORT["nodes"],
+        "sealed": False,
+        "files": 7,
+        "bytes": sum(file.stat().st_size for file in (folder / "executions" / FOLDER).iterdir()),
     }
     command("history", "show", "--json")
     shown: dict[str, Any] = json.loads(capsys.readouterr().out)

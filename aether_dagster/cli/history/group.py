@@ -16,12 +16,18 @@ UNFINISHED = "unfinished"
 COMMANDS = {
     "list": "aether_dagster.cli.history.list:list_executions",
     "show": "aether_dagster.cli.history.show:show",
+    "at": "aether_dagster.cli.history.at:at",
+    "diff": "aether_dagster.cli.history.diff:diff",
+    "verify": "aether_dagster.cli.history.verify:verify",
+    "export": "aether_dagster.cli.history.export:export",
+    "prune": "aether_dagster.cli.history.prune:prune",
+    "rekey": "aether_dagster.cli.history.rekey:rekey",
 }
 
 
 @click.group(cls=LazyGroup, lazy=COMMANDS)
 def history() -> None:
-    """Look at the state history of past executions."""
+    """Look at, verify and tidy the state history of past executions."""
 
 
 def history_url(given: str | None) -> str:
