@@ -56,7 +56,9 @@ def recover(*, pipeline_id: str | None, force: bool, keys: tuple[str, ...], as_j
         Journal.open(settings.journal_url(instance), keys=ring) as journal,
     ):
         values = ValueStore(settings.artifacts_url(instance), keys=ring)
-        reconciler = Reconciler(instance, journal, values, settings.history, ring)
+        reconciler = Reconciler(
+            instance, journal, values, settings.history, ring, settings.secret_store
+        )
         if pipeline_id is None:
             return _show(reconciler.reconcile_all(force=force), as_json=as_json)
         return _show([reconciler.reconcile(pipeline_id, force=force)], as_json=as_json)

@@ -15,7 +15,7 @@ from typing import Literal
 import dagster as dg
 
 from aether_dagster.crypto import KeyRing
-from aether_dagster.errors import AetherError
+from aether_dagster.errors import AetherError, UnknownExecution
 from aether_dagster.journal import ExecutionRecord, Journal
 from aether_dagster.manager import Execution, StateManager
 from aether_dagster.manager.ending import RunEnd
@@ -65,6 +65,7 @@ class Reconciler:
         history: Where state histories are kept, with its password where it has one; the journal
             knows the folders, and no passwords.
         keys: What sealed histories are opened and sealed with.
+        secret_store: The store of documents which name none; what it holds is masked in errors.
     """
 
     instance: dg.DagsterInstance
@@ -72,6 +73,7 @@ class Reconciler:
     values: ValueStore
     history: str | None = None
     keys: KeyRing | None = None
+    secret_store: str | None = None
 
     def reconcile_all(self, *, force: bool = False) -> Iterator[Reconciliation]:
         """Reconciles every execution which has not ended, oldest first.
@@ -84,6 +86,8 @@ class Reconciler:
         for record in self.journal.unfinished():
             try:
                 yield self.reconcile(record.pipeline_id, force=force)
+            except UnknownExecution:
+                continue  # another process has removed it meanwhile
             except AetherError as error:
                 yield Reconciliation(record.pipeline_id, "error", None, str(error))
 
@@ -152,7 +156,8 @@ class Reconciler:
     def _finalize(self, record: ExecutionRecord, run: dg.DagsterRun | None) -> None:
         document = parse_document(json.dumps(record.document), file=record.pipeline)
         execution = StateManager(self.journal, self.values).attach(record, document)
-        reader = secret_reader(document.pipeline.context.secret_store, os.environ)
+        secrets = document.pipeline.context.secret_store or self.secret_store
+        reader = secret_reader(secrets, os.environ)
         execution.redaction.learn(execution.resolved.secrets(secret=reader, environ=os.environ))
         end = RunEnd(lost=True) if run is None else self._join_log(execution, run)
         execution.end_nodes(end)

@@ -69,6 +69,7 @@ def _reconciler(settings: AetherSettings, instance: dg.DagsterInstance) -> Recon
         ValueStore(settings.artifacts_url(instance), keys=keys),
         settings.history,
         keys,
+        settings.secret_store,
     )
 
 
