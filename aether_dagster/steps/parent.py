@@ -14,6 +14,7 @@ from typing import Any, cast
 import aether_dagster.errors
 from aether_dagster.errors import StepFailed, StepTimeout
 from aether_dagster.steps.context import StepContext
+from aether_dagster.steps.environment import inherited_environment
 from aether_dagster.steps.imports import path_of, put_first
 from aether_dagster.steps.registry import StepType
 from aether_dagster.steps.supervised import Supervised
@@ -59,7 +60,7 @@ def run_in_child(
 def _start() -> tuple[dict[str, str], list[str]]:
     # The package may be importable here by a path which only this process knows.
     python_path = [_PACKAGE_FOLDER, *filter(None, [os.environ.get("PYTHONPATH")])]
-    environ = os.environ | {"PYTHONPATH": os.pathsep.join(python_path)}
+    environ = inherited_environment() | {"PYTHONPATH": os.pathsep.join(python_path)}
     return environ, [sys.executable, "-P", "-m", "aether_dagster.steps.child"]
 
 

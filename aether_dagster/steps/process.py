@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import IO, Any, TextIO
 
 from aether_dagster.errors import StepFailed, StepTimeout
+from aether_dagster.steps.environment import inherited_environment
 from aether_dagster.steps.supervised import Supervised
 
 KEPT_BYTES = 1_048_576
@@ -48,7 +49,8 @@ def run_process(
     whole = args["output"] != "result"
     stdout = _Kept(sys.stdout, WHOLE_BYTES if whole else KEPT_BYTES)
     stderr = _Kept(sys.stderr, KEPT_BYTES)
-    environ = os.environ | {name: _word(value) for name, value in args["env"].items()}
+    given = {name: _word(value) for name, value in args["env"].items()}
+    environ = inherited_environment() | given
     with (
         _input(args["stdin"]) as stdin,
         Supervised(
