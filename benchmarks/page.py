@@ -1,9 +1,9 @@
-"""The live page with ten thousand steps: until it is painted, and how it moves while the run goes on.
+"""The live page with ten thousand steps: until it is painted, and how it moves as the run goes on.
 
     python benchmarks/page.py [STEPS]
 
-Needs a Chromium and the package playwright. Expected (spec 4): painted under 1 s; panning, with five
-frames a second which change two hundred steps each, never below 30 frames a second.
+Needs a Chromium and the package playwright. Expected (spec 4): painted under 1 s; panning, with
+five frames a second which change two hundred steps each, never below 30 frames a second.
 """
 
 import random

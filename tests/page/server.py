@@ -1,7 +1,7 @@
 """A small server of the live protocol, for tests of the page: it says what a test tells it to say.
 
-The sidecar has tests of its own; with this one, a test can lose the connection, send a frame of its own
-making, and need no run.
+The sidecar has tests of its own; with this one, a test can lose the connection, send a frame of its
+own making, and need no run.
 """
 
 import asyncio

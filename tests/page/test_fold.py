@@ -51,8 +51,7 @@ def test_a_snapshot_takes_the_place_of_everything(fold):
 
 
 def test_a_step_may_be_named_as_what_every_object_inherits(fold):
-    message = json.loads(
-        '{"update_mask": ["nodes.__proto__.status"], "payload": {"nodes": {"__proto__": {"status": "failed"}}}}'
-    )
+    payload = {"nodes": {"__proto__": {"status": "failed"}}}
+    message = {"update_mask": ["nodes.__proto__.status"], "payload": payload}
     folded = fold({"nodes": {}}, message)
     assert folded["nodes"]["__proto__"] == {"status": "failed"}

@@ -15,9 +15,9 @@ pytestmark = pytest.mark.browser
 
 HEIGHT = 44
 LAYOUT = """
-async ([widths, edges]) => {
+async ([widths, edges, vertical]) => {
   const { layout } = await import("/layout.js");
-  const { x, y, width, height, routes } = layout(widths, edges);
+  const { x, y, width, height, routes } = layout(widths, edges, vertical);
   return JSON.stringify({ x: [...x], y: [...y], width, height, routes });
 }
 """
@@ -28,7 +28,9 @@ def layout(browser: Any) -> Iterator[Any]:
     server = PageServer()
     page = browser.new_page()
     page.goto(f"http://127.0.0.1:{server.port}/layout.js")
-    yield lambda widths, edges: json.loads(page.evaluate(LAYOUT, [widths, edges]))
+    yield lambda widths, edges, vertical=False: json.loads(
+        page.evaluate(LAYOUT, [widths, edges, vertical])
+    )
     page.close()
     server.close()
 
@@ -41,11 +43,11 @@ def graphs(draw: Any) -> tuple[list[int], list[list[int]]]:
     return widths, [list(edge) for edge in draw(st.sets(possible, max_size=24))]
 
 
-@given(graphs())
+@given(graphs(), st.booleans())
 @settings(max_examples=80, deadline=None)
-def test_no_node_covers_another_and_edges_lead_to_the_right(layout, graph):
+def test_no_node_covers_another_and_edges_lead_onwards(layout, graph, vertical):
     widths, edges = graph
-    laid = layout(widths, edges)
+    laid = layout(widths, edges, vertical)
     boxes = list(zip(laid["x"], laid["y"], widths, strict=True))
     for (x, y, width), (left, top, wide) in combinations(boxes, 2):
         apart = x + width <= left or left + wide <= x or y + HEIGHT <= top or top + HEIGHT <= y
@@ -56,10 +58,14 @@ def test_no_node_covers_another_and_edges_lead_to_the_right(layout, graph):
         assert x + width <= laid["width"] + 0.01
         assert y + HEIGHT <= laid["height"] + 0.01
     for (start, end), route in zip(edges, laid["routes"], strict=True):
-        xs = route[::2]
-        assert xs == sorted(xs)
-        assert xs[0] == pytest.approx(laid["x"][start] + widths[start])
-        assert xs[-1] == pytest.approx(laid["x"][end])
+        onwards = route[1::2] if vertical else route[::2]
+        assert onwards == sorted(onwards)
+        if vertical:
+            first, last = laid["y"][start] + HEIGHT, laid["y"][end]
+        else:
+            first, last = laid["x"][start] + widths[start], laid["x"][end]
+        assert onwards[0] == pytest.approx(first)
+        assert onwards[-1] == pytest.approx(last)
 
 
 @given(graphs())
@@ -79,7 +85,7 @@ def test_no_edge_runs_across_a_node_which_it_does_not_join(layout, graph):
 
 def crossings(laid, edges):
     """Pairs of straight edges between neighbouring layers which cross."""
-    ends = [(route[0], route[1], route[-1], route[-1 - 0]) for route in laid["routes"]]
+    ends = [(*route[:2], *route[-2:]) for route in laid["routes"]]
     found = 0
     for (ax, ay, bx, by), (cx, cy, dx, dy) in combinations(ends, 2):
         if abs(ax - cx) < 200 and abs(bx - dx) < 200:

@@ -78,8 +78,9 @@ def test_a_replay_shows_every_version_in_turn(visit, over):
         """() => {
           window.seen = [];
           const look = () => {
-            const words = [...document.querySelectorAll(".grid-body .status-word")].map((each) => each.textContent);
-            if (window.seen.at(-1) !== words.join()) window.seen.push(words.join());
+            const shown = [...document.querySelectorAll(".grid-body .status-word")];
+            const words = shown.map((each) => each.textContent).join();
+            if (window.seen.at(-1) !== words) window.seen.push(words);
             requestAnimationFrame(look);
           };
           look();

@@ -1,5 +1,7 @@
 """Whatever stands in a name, an error or a payload is shown as text, and never run."""
 
+import time
+
 import pytest
 
 from tests.page.server import Execution
@@ -17,25 +19,28 @@ ATTACKS = [
 ]
 
 
-@pytest.mark.parametrize("attack", ATTACKS)
-def test_script_is_shown_and_not_run(visit, server, attack):
-    steps = [{"id": attack, "type": attack, "description": attack}]
-    steps.append({"id": "after", "dependencies": [attack]})
-    execution = server.add(Execution(steps, name=attack))
-    error = {"type": attack, "message": attack, "attempt": 1, "traceback": attack, attack: attack}
-    execution.begin(attack, input_payload={attack: attack})
-    execution.end(attack, seconds=1, status="retrying", error=error)
-    execution.begin(attack, retry_count=1)
-    execution.end(attack, seconds=1, status="failed", error=error, output_payload=attack)
-    execution.document["context"]["artifacts"] = {attack: attack}
-    execution.commit([("context", "artifacts", attack)])
+def test_script_is_shown_and_not_run(visit, server):
+    steps = [{"id": attack, "type": attack, "description": attack} for attack in ATTACKS]
+    steps.append({"id": "after", "dependencies": ATTACKS})
+    execution = server.add(Execution(steps, name=ATTACKS[0], start=time.time() - 60))
+    for attack in ATTACKS:
+        error = {"type": attack, "message": attack, "attempt": 1, "traceback": attack, attack: 1}
+        execution.begin(attack, input_payload={attack: attack})
+        execution.end(attack, seconds=1, status="retrying", error=error)
+        execution.begin(attack, retry_count=1)
+        execution.end(attack, seconds=1, status="failed", error=error, output_payload=attack)
+        execution.document["context"]["artifacts"][attack] = attack
+        execution.commit([("context", "artifacts", attack)])
 
     page = visit("&view=list")
-    expect(page.get_by_role("heading", name=attack).first).to_have_text(attack)
-    page.locator(".grid-body .grid-row").first.click()
-    expect(page.locator("#panel h2")).to_have_text(attack)
-    expect(page.locator("#panel .error").first).to_contain_text(f"{attack}: {attack}")
-    expect(page.get_by_role("region", name="Attempts side by side")).to_contain_text(attack)
+    expect(page.locator("#title")).to_have_text(ATTACKS[0])
+    expect(page.locator("#panel dl").nth(1)).to_contain_text(ATTACKS[1])
+    panel = page.get_by_role("complementary", name="Details")
+    for attack in ATTACKS:
+        page.locator(".grid-body .name").get_by_text(attack, exact=True).click()
+        expect(panel.locator("h2")).to_have_text(attack)
+        expect(panel.locator(".error").first).to_contain_text(f"{attack}: {attack}")
+        expect(panel.get_by_role("region", name="Attempts side by side")).to_contain_text(attack)
     for key in ("2", "1", "e"):
         page.keyboard.press(key)
         page.wait_for_timeout(80)

@@ -233,7 +233,7 @@ def test_the_panel_shows_error_traceback_payloads_and_attempts_side_by_side(visi
     expect(compared.get_by_role("columnheader")).to_have_text(["Attempt 1", "Attempt 2"])
     expect(compared.get_by_role("row", name="Error")).to_contain_text("KeyError")
     output = compared.get_by_role("row", name="Output")
-    expect(output.get_by_role("cell").nth(0)).to_have_text("–")
+    expect(output.get_by_role("cell").nth(0)).to_have_text("\N{EN DASH}")
     expect(output.get_by_role("cell").nth(1)).to_contain_text('"rows": 11')
     first, second = (each.bounding_box() for each in compared.get_by_role("columnheader").all())
     assert first["y"] == second["y"]

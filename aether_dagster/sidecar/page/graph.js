@@ -7,6 +7,7 @@ import { Scene, readColours, widthFor } from "./scene.js";
 import { appearance, describe } from "./status.js";
 
 const [SMALLEST, LARGEST] = [0.01, 2.5];
+const SMALL = 300; // Up to so many nodes the direction is chosen for readability.
 const HELP = "Arrow keys move along the graph, Enter opens a node, plus and minus zoom, 0 shows everything.";
 
 export class GraphView {
@@ -54,12 +55,20 @@ export class GraphView {
         .filter((from) => this.index.get(from) < to)
         .map((from) => [this.index.get(from), to]),
     );
-    const laid = layout(names.map((name, index) => widthFor(name, types[index])), this.edges);
+    const widths = names.map((name, index) => widthFor(name, types[index]));
+    const laid = this.#better(layout(widths, this.edges), names.length <= SMALL ? layout(widths, this.edges, true) : null);
     this.scene = new Scene(names, types, this.edges, laid);
     this.selected = -1;
     this.fitted = false;
     this.canvas.setAttribute("aria-label", `Graph of ${plural(names.length, "step")} and ${plural(this.edges.length, "dependency").replace("ys", "ies")}`);
     this.fit();
+  }
+
+  /** Of a layout from left to right and one from top to bottom, the one which is larger on this screen. */
+  #better(across, down) {
+    const { width, height } = this.view;
+    const scale = (laid) => Math.min(width / laid.width, height / laid.height, 1);
+    return down && scale(down) > 1.15 * scale(across) ? down : across;
   }
 
   select(name, reveal = true) {
@@ -238,10 +247,11 @@ export class GraphView {
     const { x, y, widths } = this.scene.laid;
     if (this.selected < 0) return this.#choose(0);
     const from = this.selected;
-    const linked = dx === 0 ? [] : this.scene.incident[from]
+    const onwards = this.scene.laid.vertical ? dy : dx;
+    const linked = onwards === 0 ? [] : this.scene.incident[from]
       .map((edge) => this.edges[edge])
-      .filter((edge) => edge[dx > 0 ? 0 : 1] === from)
-      .map((edge) => edge[dx > 0 ? 1 : 0]);
+      .filter((edge) => edge[onwards > 0 ? 0 : 1] === from)
+      .map((edge) => edge[onwards > 0 ? 1 : 0]);
     const all = linked.length ? linked : x.keys();
     let best = -1;
     let least = Infinity;
@@ -250,7 +260,7 @@ export class GraphView {
       const down = y[node] - y[from];
       const along = across * dx + down * dy;
       if (node === from || (!linked.length && along <= 1)) continue;
-      const cost = linked.length ? Math.abs(down) : along + 4 * Math.abs(dx ? down : across);
+      const cost = linked.length ? Math.abs(this.scene.laid.vertical ? across : down) : along + 4 * Math.abs(dx ? down : across);
       if (cost < least) [best, least] = [node, cost];
     }
     return best >= 0 ? this.#choose(best) : undefined;

@@ -1,4 +1,4 @@
-// Where each node stands: connected parts in layers from left to right, and the parts packed.
+// Where each node stands: connected parts in layers from left to right, or from top to bottom, and the parts packed.
 
 import { chains, order, rank } from "./layers.js";
 import { inColumns, place } from "./placement.js";
@@ -9,18 +9,18 @@ const SHAPE = 1.7; // Width to height, about that of a window.
 const READABLE = 2500; // So many nodes and bends get the careful way; more would take too long.
 
 /**
- * Lays out a graph.
+ * Lays out a graph, in layers from left to right or, if `vertical`, from top to bottom.
  *
  * `widths` has each node's width; `edges` are pairs of indexes, where a dependency comes before its dependents.
  * Returns `{x, y, widths, width, height, routes}`: upper left corners, and for each edge its points: curves from
  * an even point to the next, straight on from an odd one.
  */
-export function layout(widths, edges) {
+export function layout(widths, edges, vertical = false) {
   const count = widths.length;
   const x = new Float64Array(count);
   const y = new Float64Array(count);
   const routes = new Array(edges.length);
-  const size = pack(parts(count, edges).map((part) => drawn(part, widths, edges)));
+  const size = pack(parts(count, edges).map((part) => drawn(part, widths, edges, vertical)));
   for (const { part, left, top, own, route } of size.shelved) {
     part.nodes.forEach((node, index) => {
       x[node] = own.x[index] + left;
@@ -30,10 +30,10 @@ export function layout(widths, edges) {
       routes[edge] = route[index].map((value, at) => value + (at % 2 ? top : left));
     });
   }
-  return { x, y, widths, width: size.width, height: size.height, routes };
+  return { x, y, widths, width: size.width, height: size.height, routes, vertical };
 }
 
-function drawn(part, widths, edges) {
+function drawn(part, widths, edges, vertical) {
   const local = new Map(part.nodes.map((node, index) => [node, index]));
   const own = part.edges.map((edge) => edges[edge].map((end) => local.get(end)));
   const sizes = part.nodes.map((node) => widths[node]);
@@ -42,19 +42,25 @@ function drawn(part, widths, edges) {
   const careful = sizes.length + bends <= READABLE;
   const graph = chains(ranks, own, careful);
   const layers = order(graph, careful);
-  const placed = careful ? place(graph, layers, sizes, HEIGHT) : inColumns(layers, sizes, HEIGHT, SHAPE);
-  return { part, own: placed, route: graph.chains.map((chain) => routed(chain, placed, sizes)), ...placed.size };
+  const heights = sizes.map(() => HEIGHT);
+  const [along, across] = vertical ? [heights, sizes] : [sizes, heights];
+  const placed = careful ? place(graph, layers, along, across) : inColumns(layers, sizes, HEIGHT, SHAPE);
+  const route = graph.chains.map((chain) => routed(chain, placed, along, across, vertical));
+  const [x, y] = vertical ? [placed.across, placed.along] : [placed.along, placed.across];
+  const [width, height] = vertical ? placed.size.reverse() : placed.size;
+  return { part, own: { x, y }, route, width, height };
 }
 
-function routed(chain, placed, sizes) {
+function routed(chain, placed, along, across, vertical) {
   const points = [];
+  const add = (forward, sideways) => points.push(...(vertical ? [sideways, forward] : [forward, sideways]));
   chain.forEach((at, index) => {
-    if (at < sizes.length) {
-      const side = index === 0 ? sizes[at] : 0;
-      points.push(placed.x[at] + side, placed.y[at] + HEIGHT / 2);
-    } else {
-      // A bend passes its whole column level, so that no edge runs across a node.
-      points.push(placed.x[at], placed.y[at], placed.x[at] + placed.columns[placed.column[at]], placed.y[at]);
+    const [start, side] = [placed.along[at], placed.across[at]];
+    if (at < along.length) add(index === 0 ? start + along[at] : start, side + across[at] / 2);
+    else {
+      // A bend passes its whole layer straight on, so that no edge runs across a node.
+      add(start, side);
+      add(start + placed.columns[placed.column[at]], side);
     }
   });
   return points;

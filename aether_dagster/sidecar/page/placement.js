@@ -6,11 +6,15 @@ const SWEEPS = 12;
 const NEAREST = 56;
 const WIDEST = 150;
 
-/** Each node as near to the middle of its neighbours as the order in its layer lets it. */
-export function place(graph, layers, widths, height) {
+/**
+ * Each node as near to the middle of its neighbours as the order in its layer lets it.
+ *
+ * `along` has each node's size in the direction of the edges, `across` in the direction of its layer.
+ */
+export function place(graph, layers, along, across) {
   const { real, rankOf, into, out } = graph;
   const isBend = (node) => node >= real;
-  const half = (node) => (isBend(node) ? 0 : height / 2);
+  const half = (node) => (isBend(node) ? 0 : across[node] / 2);
   // Long edges are the ones whose bends show, so they pull harder.
   const pull = (a, b) => (isBend(a) && isBend(b) ? 8 : isBend(a) || isBend(b) ? 2 : 1);
   const gap = (a, b) => half(a) + half(b) + (isBend(a) || isBend(b) ? BEND_GAP : NODE_GAP);
@@ -40,7 +44,7 @@ export function place(graph, layers, widths, height) {
     for (const layer of sweep % 2 ? [...layers].reverse() : layers) settle(layer, sides);
   }
   const columns = layers.map((layer) =>
-    Math.max(0, ...layer.filter((node) => !isBend(node)).map((node) => widths[node])),
+    Math.max(0, ...layer.filter((node) => !isBend(node)).map((node) => along[node])),
   );
   const lefts = [0];
   layers.forEach((layer, at) => {
@@ -53,11 +57,11 @@ export function place(graph, layers, widths, height) {
   const top = middle.reduce((least, at, node) => Math.min(least, at - half(node)), Infinity);
   const bottom = middle.reduce((most, at, node) => Math.max(most, at + half(node)), -Infinity);
   return {
-    x: rankOf.map((at) => lefts[at]),
-    y: rankOf.map((_, node) => middle[node] - half(node) - top),
+    along: rankOf.map((at) => lefts[at]),
+    across: rankOf.map((_, node) => middle[node] - half(node) - top),
     column: rankOf,
     columns,
-    size: { width: lefts[layers.length - 1] + columns.at(-1), height: bottom - top },
+    size: [lefts[layers.length - 1] + columns.at(-1), bottom - top],
   };
 }
 
@@ -112,5 +116,5 @@ export function inColumns(layers, widths, height, shape) {
       left += wide + (part + 1 < split ? NODE_GAP : NEAREST * 1.5);
     }
   }
-  return { x, y, column: [], columns: [], size: { width: left - NEAREST * 1.5, height: tallest * step - NODE_GAP } };
+  return { along: x, across: y, column: [], columns: [], size: [left - NEAREST * 1.5, tallest * step - NODE_GAP] };
 }

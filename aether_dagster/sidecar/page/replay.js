@@ -34,8 +34,8 @@ export class Replay {
     this.slider.disabled = head < 2;
     this.button.disabled = head < 2;
     if (document.activeElement !== this.slider || store.player || !past) this.slider.value = version;
-    const words = `Version ${version.toLocaleString()} of ${head.toLocaleString()}`;
-    const text = shown ? `${words} · ${clockTime(shown.timestamp)}` : words;
+    const words = head === 0 ? "" : `Version ${version.toLocaleString()} of ${head.toLocaleString()}`;
+    const text = shown && head ? `${words} · ${clockTime(shown.timestamp)}` : words;
     setText(this.place, text);
     this.slider.setAttribute("aria-valuetext", text);
     setText(this.button, store.player ? "Pause" : "Replay");

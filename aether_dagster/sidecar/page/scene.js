@@ -6,6 +6,8 @@ import { drawIcon } from "./status.js";
 const DETAIL = 0.55; // From this scale on a second line is readable,
 const NAMES = 0.24; // and from this one a name.
 const EDGES_AT_ONCE = 400;
+// From afar each status still has a form: what has not run is hollow, what runs points onwards.
+const FORMS = { pending: "hollow", blocked: "hollow", executing: "pointed", retrying: "split" };
 const FONT = 'system-ui, -apple-system, "Segoe UI", Roboto, "Liberation Sans", sans-serif';
 
 /** Colours as the style sheet has them for the theme. */
@@ -93,7 +95,7 @@ export class Scene {
     for (let edge = 0; edge < this.boxes.length; edge += 1) {
       const box = this.boxes[edge];
       if (box[0] > seen.right || box[2] < seen.left || box[1] > seen.bottom || box[3] < seen.top) continue;
-      trace(context, this.laid.routes[edge], straight);
+      trace(context, this.laid.routes[edge], straight, this.laid.vertical);
       drawn += 1;
       // One long path costs more than several short ones: the rasteriser looks for crossings in each.
       if (drawn % EDGES_AT_ONCE === 0) {
@@ -108,7 +110,7 @@ export class Scene {
     context.strokeStyle = colours.accent;
     context.lineWidth = Math.max(1.2, 1.8 * scale) / scale;
     context.beginPath();
-    for (const edge of told) trace(context, this.laid.routes[edge], false);
+    for (const edge of told) trace(context, this.laid.routes[edge], false, this.laid.vertical);
     context.stroke();
   }
 
@@ -117,20 +119,35 @@ export class Scene {
     const { x, y, widths } = this.laid;
     const byStatus = {};
     for (const node of nodes) (byStatus[statusOf(node) + (faded(node) ? "~" : "")] ??= []).push(node);
+    const line = Math.min(HEIGHT / 5, 1 / scale);
     for (const [key, members] of Object.entries(byStatus)) {
-      context.globalAlpha = key.endsWith("~") ? 0.15 : 0.85;
-      context.fillStyle = colours[key.replace("~", "")];
+      const status = key.replace("~", "");
+      const form = FORMS[status] ?? "whole";
+      context.globalAlpha = key.endsWith("~") ? 0.15 : 0.9;
+      context.fillStyle = form === "hollow" ? colours.node : colours[status];
       for (const node of members) context.fillRect(x[node], y[node], widths[node], HEIGHT);
+      context.fillStyle = context.strokeStyle = form === "hollow" ? colours[status] : colours.node;
+      context.lineWidth = line;
+      for (const node of members) {
+        const [left, top, width] = [x[node], y[node], widths[node]];
+        if (form === "hollow") context.strokeRect(left + line / 2, top + line / 2, width - line, HEIGHT - line);
+        else if (form === "split") context.fillRect(left + width / 2 - 1.2 * line, top, 2.4 * line, HEIGHT);
+        else if (form === "pointed") {
+          context.beginPath();
+          for (const edge of [top, top + HEIGHT]) {
+            context.moveTo(left + width - HEIGHT, edge);
+            context.lineTo(left + width, edge);
+            context.lineTo(left + width, top + HEIGHT / 2);
+          }
+          context.fill();
+        }
+      }
     }
     context.globalAlpha = 1;
-    const size = Math.min(11 / scale, 130);
-    for (const status of ["executing", "retrying", "failed"]) {
-      for (const node of (byStatus[status] ?? []).slice(0, 1500)) {
-        const [left, top] = [x[node] + (widths[node] - size) / 2, y[node] + (HEIGHT - size) / 2];
-        context.fillStyle = colours.node;
-        context.fillRect(left, top, size, size);
-        drawIcon(context, status, left, top, size, colours);
-      }
+    const size = Math.min(13 / scale, 130);
+    for (const node of (byStatus.failed ?? []).slice(0, 1500)) {
+      const [left, top] = [x[node] + (widths[node] - size) / 2, y[node] + (HEIGHT - size) / 2];
+      drawIcon(context, "failed", left, top, size, colours, colours.node);
     }
     if (selected >= 0) {
       context.strokeStyle = colours.accent;
@@ -222,12 +239,15 @@ function bounds(route) {
   return [left, top, right, bottom];
 }
 
-function trace(context, route, straight) {
+function trace(context, route, straight, vertical) {
   context.moveTo(route[0], route[1]);
   for (let at = 2; at < route.length; at += 2) {
     const [fromX, fromY, toX, toY] = [route[at - 2], route[at - 1], route[at], route[at + 1]];
-    if (straight || fromY === toY || (at / 2) % 2 === 0) context.lineTo(toX, toY);
-    else {
+    if (straight || fromY === toY || fromX === toX || (at / 2) % 2 === 0) context.lineTo(toX, toY);
+    else if (vertical) {
+      const middle = (fromY + toY) / 2;
+      context.bezierCurveTo(fromX, middle, toX, middle, toX, toY);
+    } else {
       const middle = (fromX + toX) / 2;
       context.bezierCurveTo(middle, fromY, middle, toY, toX, toY);
     }

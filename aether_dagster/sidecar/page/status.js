@@ -53,8 +53,8 @@ export function icon(status) {
 
 const paths = new Map();
 
-/** Draws an icon's shape on a canvas, `size` wide, with its upper left corner at x, y. */
-export function drawIcon(context, status, x, y, size, colours) {
+/** Draws an icon's shape on a canvas, `size` wide, with its upper left corner at x, y; `rim` sets it off. */
+export function drawIcon(context, status, x, y, size, colours, rim = null) {
   if (!paths.has(status)) {
     const { body, sign } = SHAPES[status];
     paths.set(status, { body: new Path2D(body), sign: sign && new Path2D(sign) });
@@ -64,6 +64,11 @@ export function drawIcon(context, status, x, y, size, colours) {
   context.save();
   context.translate(x, y);
   context.scale(size / 16, size / 16);
+  if (rim) {
+    context.lineWidth = 4;
+    context.strokeStyle = rim;
+    context.stroke(body);
+  }
   context.lineWidth = 1.8;
   context.strokeStyle = context.fillStyle = colours[status];
   if (hollow) context.stroke(body);

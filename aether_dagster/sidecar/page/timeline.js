@@ -52,7 +52,8 @@ export class TimelineView {
     this.range = { from, length: Math.max(0.001, store.elapsed()) * 1.02 };
     const width = this.axis.clientWidth || 600;
     const step = TICKS.find((tick) => (tick / this.range.length) * width >= 84) ?? TICKS.at(-1);
-    const wanted = Math.floor(this.range.length / step) + 1;
+    // The last one only where its words have room.
+    const wanted = Math.floor((this.range.length * Math.max(0, width - 56)) / width / step) + 1;
     while (this.axis.children.length < wanted) this.axis.append(element("span"));
     while (this.axis.children.length > wanted) this.axis.lastChild.remove();
     [...this.axis.children].forEach((tick, index) => {
