@@ -128,6 +128,16 @@ def test_a_history_behind_a_url_is_verified(
     assert (result["verdict"], result["journal"], result["sealed"]) == ("whole", True, True)
 
 
+def test_a_history_which_was_moved_is_verified_against_the_journal_all_the_same(
+    verify: Verify, kept: Kept
+) -> None:
+    shutil.move("executions", "archive")
+    (result,) = verify("archive")
+    assert (result["verdict"], result["journal"]) == ("whole", True)
+    (Path("archive") / kept.folder / FINAL).unlink()
+    assert findings(verify("archive", status=7)) == [("missing", FINAL)]
+
+
 def test_executions_of_another_history_in_the_journal_are_not_missed(
     verify: Verify, kept: Kept
 ) -> None:

@@ -1,5 +1,6 @@
 """`aetherscript history verify`: is it what was written, all of it, and where it was put?"""
 
+import hashlib
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -18,9 +19,10 @@ from aether_dagster.cli.history.target import (
     journal_option,
 )
 from aether_dagster.cli.keys import given_keys, keys_option
-from aether_dagster.errors import SealError
+from aether_dagster.errors import AetherError, SealError
 
 if TYPE_CHECKING:
+    from aether_dagster.crypto import ChainLink
     from aether_dagster.journal import ExecutionRecord, Journal
     from aether_dagster.snapshot import HistoryStore, Recorded, Verification
 
@@ -70,10 +72,10 @@ def verify(
 
     results: list[Verification] = []
     with found_journal(journal, ring) as opened:
-        records = {} if opened is None else _records(opened, store)
+        records = {} if opened is None else _records(opened)
         if parse_folder(wanted.rstrip("/").rpartition("/")[2]) is None:
             results += _deleted(records.values(), store, folders)
-        known = {folder: records.get(parse_folder(folder) or "") for folder in folders}
+        known = {folder: _record(opened, records, store, folder) for folder in folders}
         heads = {} if no_dagster else _tagged_heads([record for record in known.values() if record])
         for folder, record in known.items():
             recorded = None
@@ -84,15 +86,45 @@ def verify(
     return max((STATUS[result.verdict] for result in results), default=0)
 
 
-def _records(journal: "Journal", store: "HistoryStore") -> dict[str, "ExecutionRecord"]:
-    """Returns the executions whose history lies here, by id."""
-    root = _anchored(store.url)
+def _records(journal: "Journal") -> dict[str, "ExecutionRecord"]:
+    """Returns the executions which have a history, by id."""
     return {
-        record.pipeline_id: record
-        for record in journal.executions()
-        if record.history is not None
-        and _anchored(record.history.rstrip("/").rpartition("/")[0]) == root
+        record.pipeline_id: record for record in journal.executions() if record.history is not None
     }
+
+
+def _record(
+    journal: "Journal | None",
+    records: Mapping[str, "ExecutionRecord"],
+    store: "HistoryStore",
+    folder: str,
+) -> "ExecutionRecord | None":
+    """Returns the journal's record of a folder: it lies where it was written, or was moved."""
+    from aether_dagster.snapshot import parse_folder
+
+    record = records.get(parse_folder(folder) or "")
+    if record is None or journal is None or _lies_in(record, store):
+        return record
+    # Another journal's execution may have the same id; it did not begin with the same file.
+    first = journal.history_files(record.pipeline_id)[:1]
+    return record if first and _is_whole(store, folder, first[0]) else None
+
+
+def _is_whole(store: "HistoryStore", folder: str, link: "ChainLink") -> bool:
+    from aether_dagster.crypto import parse
+
+    try:
+        data = store.read(folder, link.name)
+        if link.sha256 is None:
+            return parse(data).link == link.link
+        return hashlib.sha256(data).hexdigest() == link.sha256
+    except AetherError:
+        return False
+
+
+def _lies_in(record: "ExecutionRecord", store: "HistoryStore") -> bool:
+    written = (record.history or "").rstrip("/").rpartition("/")[0]
+    return _anchored(written) == _anchored(store.url)
 
 
 def _anchored(url: str) -> str:
@@ -108,7 +140,7 @@ def _deleted(
     present = set(folders)
     for record in records:
         name = (record.history or "").rstrip("/").rpartition("/")[2]
-        if name not in present and record.head > 0:
+        if name not in present and record.head > 0 and _lies_in(record, store):
             finding = Finding("missing", None, f"The whole folder is gone from {store.url}.")
             yield Verification(record.pipeline_id, name, False, 0, True, (finding,))
 
