@@ -118,7 +118,8 @@ class ClientConnection(ServerConnection):
         """See `asyncio.Protocol`."""
         super().resume_writing()
         if self.drained is not None:
-            self.drained()
+            # Not from inside a transport: one of TLS cannot be written to while it calls this.
+            self.loop.call_soon(self.drained)
 
 
 def connections_of(door: Door) -> type[ClientConnection]:

@@ -27,19 +27,17 @@ async def play(
     """Feeds a stream with the versions after its own, at a speed.
 
     Args:
-        stream: Of the execution at the version where the replay begins.
+        stream: Of the execution, which has the version where the replay begins.
         read: Gives the versions after one, up to another.
         head: The version at which it ends.
         speed: How many times as fast as it was.
     """
     loop = asyncio.get_running_loop()
-    origin: tuple[float, float] | None = None
+    began, origin = loop.time(), stream.hub.committed_at
     while stream.replica.version < head:
         after = stream.replica.version
         for version in await read(after, min(after + _AT_ONCE, head)):
-            if origin is None:
-                origin = (loop.time(), version.committed_at)
-            due = origin[0] + (version.committed_at - origin[1]) / speed
+            due = began + (version.committed_at - origin) / speed
             if due > loop.time():
                 await asyncio.sleep(due - loop.time())
             stream.feed(version)

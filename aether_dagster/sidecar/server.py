@@ -125,8 +125,9 @@ class Sidecar:
             ping_timeout=_PONG_SECONDS,
             max_size=_MESSAGE_BYTES,
             max_queue=4,
-            # Anything left in a buffer holds back the next frame, which will be newer.
-            write_limit=0,
+            # Anything left in a buffer holds back the next frame, which will be newer. With a
+            # limit of 0, a transport of TLS would take an empty buffer for a full one.
+            write_limit=1,
             backlog=1024,
             logger=_silent,
         )

@@ -93,8 +93,10 @@ class Streams:
             await asyncio.to_thread(self._tail.stop)
         for task in self._opening.values():
             task.cancel()
-        for stream in (*self._open.values(), self.listing):
+        for stream in self._open.values():
             stream.close()
+        if self._listing is not None:
+            self._listing.close()
 
     async def read(self, function: Callable[..., T], *arguments: object) -> T:
         """Calls a function which reads the source, outside the event loop."""

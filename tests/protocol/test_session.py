@@ -178,3 +178,27 @@ def test_timestamps_increase_where_the_clock_did_not() -> None:
     stamps = [frame["timestamp"] for frame in peer.frames]
     assert stamps == sorted(set(stamps))
     assert stamps[-1] - stamps[1] < 0.01
+
+
+def test_a_key_which_went_while_a_frame_was_on_its_way_is_gone_in_the_answer() -> None:
+    made = server()
+    peer = made.connect(["context.artifacts"])
+    peer.reading = False
+    made.change(DOCUMENT, ("context", "artifacts", "x"))
+    made.settle()
+    made.change({**DOCUMENT, "context": {"artifacts": {}}}, ("context", "artifacts", "x"))
+    peer.session.receive(say(mask=["context.artifacts.x", "nodes.a.status"]), made.now)
+    peer.reading = True
+    peer.read()
+    made.send(peer)
+    assert peer.state["context"]["artifacts"] == {}
+
+
+def test_who_was_not_yet_sent_anything_gets_a_snapshot_whatever_it_says() -> None:
+    made = server()
+    peer = made.connect()
+    waiting = Session(Wanted(), now=made.now)
+    waiting.attach(made.hub)
+    assert waiting.receive(say(since=peer.frames[-1]["timestamp"]), made.now) is None
+    frame = json.loads(waiting.frame(made.now) or "")
+    assert frame["update_mask"] == ["*"]
