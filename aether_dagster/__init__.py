@@ -23,12 +23,14 @@ if TYPE_CHECKING:
         StateError,
         StepError,
         ValueStoreError,
+        Vetoed,
         WriteConflict,
     )
     from aether_dagster.orchestration.asset_decorator import aether_assets
     from aether_dagster.orchestration.compiler import build_defs
     from aether_dagster.orchestration.component import AetherPipelineComponent
     from aether_dagster.orchestration.executor import aether_executor
+    from aether_dagster.orchestration.hook_sensors import build_state_hook_sensors
     from aether_dagster.orchestration.io_manager import AetherIOManager
     from aether_dagster.orchestration.settings import AetherSettings
     from aether_dagster.orchestration.translator import DagsterAetherTranslator
@@ -45,6 +47,7 @@ _MODULES = {
     "aether_assets": "aether_dagster.orchestration.asset_decorator",
     "aether_executor": "aether_dagster.orchestration.executor",
     "build_defs": "aether_dagster.orchestration.compiler",
+    "build_state_hook_sensors": "aether_dagster.orchestration.hook_sensors",
     "load_pipeline": "aether_dagster.project",
 } | dict.fromkeys(
     (
@@ -63,6 +66,7 @@ _MODULES = {
         "StateError",
         "StepError",
         "ValueStoreError",
+        "Vetoed",
         "WriteConflict",
     ),
     "aether_dagster.errors",
@@ -90,10 +94,12 @@ __all__ = [
     "Step",
     "StepError",
     "ValueStoreError",
+    "Vetoed",
     "WriteConflict",
     "aether_assets",
     "aether_executor",
     "build_defs",
+    "build_state_hook_sensors",
     "load_pipeline",
 ]
 

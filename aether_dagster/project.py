@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from aether_dagster.errors import Problem, ScriptError, SettingsError
-from aether_dagster.plugins.discovery import installed_plugins
+from aether_dagster.plugins.discovery import known_plugins as installed_beside
 from aether_dagster.script import Document, parse_document
 from aether_dagster.script.loader import MAX_BYTES, too_large
 
@@ -59,11 +59,13 @@ def read_document(
         variables: Values for its variables (`--var`).
         environ: The environment in which it shall run. Unless given, missing environment
             variables are no problem yet: definitions are built on other machines too.
-        known_plugins: Installed versions by plugin name; what is installed here unless given.
+        known_plugins: Installed versions by plugin name; unless given, what is installed here or
+            lies in `plugins/` beside the document.
 
     Raises:
         ScriptError: With every problem of the document.
         SettingsError: The file cannot be read.
+        PluginError: The metadata of a plugin beside the document cannot be read.
     """
     file = Path(path)
     if file.is_dir():
@@ -85,7 +87,7 @@ def read_document(
         file=shown,
         variables=variables,
         environ=environ,
-        known_plugins=installed_plugins() if known_plugins is None else known_plugins,
+        known_plugins=installed_beside(file.parent) if known_plugins is None else known_plugins,
     )
 
 

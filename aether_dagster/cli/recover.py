@@ -14,9 +14,12 @@ from aether_dagster.cli.status import ExitStatus
 from aether_dagster.errors import SettingsError
 
 if TYPE_CHECKING:
+    from aether_dagster.orchestration.outstanding import Recovered
     from aether_dagster.orchestration.reconcile import Reconciliation
 
 _UNSOLVED = ("unproven", "error")
+# How long deliveries to state hooks may take, in seconds.
+_HOOK_SECONDS = 60.0
 
 
 @click.command
@@ -34,8 +37,8 @@ def recover(*, pipeline_id: str | None, force: bool, keys: tuple[str, ...], as_j
 
     Looks at every execution which has not ended, or at PIPELINE_ID alone. One whose process lives
     is left as it is. What Dagster's log proves is committed, running nodes end as WorkerLost, and
-    the state history is completed. Exit status 1: of some it is not proven that they died, or
-    they could not be brought to their end.
+    the state history is completed; then state hooks are told what they were not. Exit status 1: of
+    some it is not proven that they died, or they could not be brought to their end.
     """
     from aether_dagster.journal import Journal
     from aether_dagster.orchestration.instance import EMBEDDED, open_instance
@@ -59,9 +62,29 @@ def recover(*, pipeline_id: str | None, force: bool, keys: tuple[str, ...], as_j
         reconciler = Reconciler(
             instance, journal, values, settings.history, ring, settings.secret_store
         )
-        if pipeline_id is None:
-            return _show(reconciler.reconcile_all(force=force), as_json=as_json)
-        return _show([reconciler.reconcile(pipeline_id, force=force)], as_json=as_json)
+        if pipeline_id is not None:
+            results = [reconciler.reconcile(pipeline_id, force=force)]
+            return _show(results, as_json=as_json)
+        status = _show(reconciler.reconcile_all(force=force), as_json=as_json)
+        if journal.outbox.behind():
+            # Imported here: what has no hooks pays nothing for them.
+            from aether_dagster.orchestration.outstanding import Outstanding, deliver_outstanding
+
+            outstanding = Outstanding(instance, journal, values, settings.secret_store, {})
+            _tell(deliver_outstanding(outstanding, seconds=_HOOK_SECONDS), as_json=as_json)
+        return status
+
+
+def _tell(results: Iterable["Recovered"], *, as_json: bool) -> None:
+    for result in results:
+        drained = result.drained
+        if as_json:
+            click.echo(json.dumps(asdict(result)))
+        elif result.error is not None:
+            click.echo(f"{result.pipeline_id}  state hooks: {result.error}")
+        else:
+            told = f"{drained.delivered} deliveries made, {drained.dead} given up"
+            click.echo(f"{result.pipeline_id}  state hooks: {told}, {drained.waiting} left")
 
 
 def _show(results: Iterable["Reconciliation"], *, as_json: bool) -> int:

@@ -16,7 +16,7 @@ from aether_dagster.cli.plan import selected_steps, text_lines
 from aether_dagster.cli.serving import rate_option
 from aether_dagster.cli.status import ExitStatus
 from aether_dagster.cli.vis import RunCommand, Vis, WatchedRun
-from aether_dagster.errors import SnapshotError
+from aether_dagster.errors import HookError, SnapshotError
 
 if TYPE_CHECKING:
     from aether_dagster.cli.display import Display
@@ -134,12 +134,19 @@ def run(
             raise
         click.echo(f"Error: {error}", err=True)
         return ExitStatus.HISTORY_NOT_WRITTEN
+    except HookError as error:
+        # The document is right; who looks after it let it not begin.
+        click.echo(f"refused  {document.name}  {error}", err=True)
+        return ExitStatus.PIPELINE_FAILED
+    _tell_of_hooks(outcome)
     if not (as_json or quiet):
         _summarize(stdout, document, outcome)
     elif outcome.status != "succeeded" or outcome.history_error is not None:
         _summarize(console(sys.stderr), document, outcome)
     if state_history_required and outcome.history_error is not None:
         return ExitStatus.HISTORY_NOT_WRITTEN
+    if outcome.hook_error is not None and outcome.status == "succeeded":
+        return ExitStatus.PIPELINE_FAILED
     return _STATUS[outcome.status]
 
 
@@ -188,6 +195,17 @@ def _display(
 
         return LiveView(console, document.name)
     return PlainLines(console.file, document.name)
+
+
+def _tell_of_hooks(outcome: "RunOutcome") -> None:
+    if outcome.hook_error is not None:
+        click.echo(f"state hook  {outcome.hook_error}", err=True)
+    if outcome.undelivered:
+        click.echo(
+            f"state hooks  {outcome.undelivered} deliveries wait in the outbox; "
+            "`aetherscript recover` makes them",
+            err=True,
+        )
 
 
 def _summarize(console: "OutputConsole", document: "Document", outcome: "RunOutcome") -> None:

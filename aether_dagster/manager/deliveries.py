@@ -40,6 +40,7 @@ class Drained:
         waiting: How many are left: to be tried again, or not looked at any more.
         retry_at: When the first of them may be tried again, Unix seconds.
         held: How many hooks somebody else is delivering to.
+        oldest: When the first of those which are left was committed, Unix seconds.
     """
 
     delivered: int = 0
@@ -47,6 +48,7 @@ class Drained:
     waiting: int = 0
     retry_at: float | None = None
     held: int = 0
+    oldest: float | None = None
 
 
 class HookDeliveries:
@@ -58,6 +60,7 @@ class HookDeliveries:
         hooks: Those to deliver to.
         begin: Begins a transaction of a plugin.
         redact: Masks secrets in a text or JSON value.
+        launches: Whether the caller launches the jobs of triggers.
         now: Unix seconds; passed in for tests.
 
     Attributes:
@@ -73,6 +76,7 @@ class HookDeliveries:
         *,
         begin: BeginTransaction,
         redact: Callable[[Any], Any],
+        launches: bool = False,
         now: Callable[[], float] = time.time,
     ):
         self.failures: list[str] = []
@@ -83,7 +87,8 @@ class HookDeliveries:
         self._holder = f'{own_identity()[:-1]},"deliverer":{id(self)}}}'
         self._folded = Deliveries(pipeline_id)
         self._due: list[Delivery] = []
-        self._deliverer = Deliverer(_Store(journal, pipeline_id), now, redact, begin)
+        self._committed: dict[int, float] = {}
+        self._deliverer = Deliverer(_Store(journal, pipeline_id), now, redact, begin, launches)
 
     def drain(
         self,
@@ -127,7 +132,10 @@ class HookDeliveries:
     def _read(self) -> None:
         after = self._folded.version
         for version in self._journal.versions(self._pipeline_id, after=after):
-            self._due += self._folded.fold(version.number, version.deltas, late=version.late)
+            due = self._folded.fold(version.number, version.deltas, late=version.late)
+            if due:
+                self._committed[version.number] = version.committed_at
+                self._due += due
 
     def _drain_hook(
         self, hook: ActiveHook, drained: Drained, written: bool, give_up: float, most: int | None
@@ -139,8 +147,8 @@ class HookDeliveries:
             early = position.retry_at > self._now()
             late = time.monotonic() >= give_up or (most is not None and made >= most)
             if blocked or early or late:
-                left = 0 if blocked else len(due) - made
-                return _waiting(drained, left, position.retry_at if early else None)
+                retry_at = position.retry_at if early else None
+                return drained if blocked else self._left(drained, due[made:], retry_at)
             limit = None if give_up == float("inf") else max(0.1, give_up - time.monotonic())
             delivered = self._deliverer.deliver(hook, position, delivery, limit)
             position = delivered.position
@@ -150,9 +158,18 @@ class HookDeliveries:
             if delivered.error is not None and hook.hook.on_error == "fail_run":
                 self.failures.append(f"{hook.label}: {hook.name} failed: {delivered.error}")
             if position.retry_at:
-                return _waiting(drained, len(due) - made, position.retry_at)
+                return self._left(drained, due[made:], position.retry_at)
         self._pass_over(hook, position)
         return drained
+
+    def _left(self, drained: Drained, due: Sequence[Delivery], retry_at: float | None) -> Drained:
+        first = self._committed[due[0].version]
+        return replace(
+            drained,
+            waiting=drained.waiting + len(due),
+            retry_at=_earlier(drained.retry_at, retry_at),
+            oldest=_earlier(drained.oldest, first),
+        )
 
     def _pass_over(self, hook: ActiveHook, position: Position) -> None:
         """Nothing is left in what was read: the cursor moves there, for whoever looks later."""
@@ -297,9 +314,8 @@ class _Store:
         self._outbox.end_call(call, outcome, milliseconds, detail, cursor)
 
 
-def _waiting(drained: Drained, left: int, retry_at: float | None) -> Drained:
-    times = [time for time in (drained.retry_at, retry_at) if time is not None]
-    return replace(drained, waiting=drained.waiting + left, retry_at=min(times, default=None))
+def _earlier(one: float | None, other: float | None) -> float | None:
+    return min((time for time in (one, other) if time is not None), default=None)
 
 
 def register_hooks(journal: Journal, pipeline_id: str, hooks: Sequence[ActiveHook]) -> None:

@@ -32,6 +32,7 @@ from aether_dagster.values import ValueRef, ValueStore, fit_node_record, is_refe
 if TYPE_CHECKING:
     from aether_dagster.journal import Transaction
     from aether_dagster.manager.review import ArgumentChanges, Review
+    from aether_dagster.plugins.activation import Active
     from aether_dagster.plugins.manager import HookManager
 
 # What an input leaves free in a node's record, in bytes: an error's message and traceback come
@@ -74,6 +75,7 @@ class Execution:
         self._lock = threading.RLock()
         self.connections = Connections()
         self.hooks: HookManager | None = None
+        self.active: Active | None = None
         self._review: Review | None = None
         self._replica = journal.replica(record.pipeline_id)
         self._started: dict[str, tuple[int, float]] = {}

@@ -56,6 +56,7 @@ class StateManager:
         partition: str | None = None,
         plugins: Sequence[str] = (),
         hooks: "Sequence[ActiveHook]" = (),
+        deliveries: "Sequence[ActiveHook]" = (),
         secret: Callable[[str], str] | None = None,
         history: HistoryStore | None = None,
         history_required: bool = False,
@@ -75,6 +76,7 @@ class StateManager:
             partition: The run's partition key.
             plugins: The resolved plugins, `Name@x.y.z`.
             hooks: The active state hooks, in their order.
+            deliveries: Further hooks, which are told and never asked.
             secret: Gives a secret by name, to mask it in what is noted of hooks.
             history: Where a state history is kept, if it is.
             history_required: Refuse to begin where its folder cannot be created. Otherwise whoever
@@ -100,7 +102,13 @@ class StateManager:
         )
         if record.config_hash == document.config_hash:
             resolver = _Resolver(
-                document, environ, partition, read_file or _read_text, tuple(hooks), secret
+                document=document,
+                environ=environ,
+                partition=partition,
+                read_file=read_file or _read_text,
+                hooks=tuple(hooks),
+                deliveries=tuple(deliveries),
+                secret=secret,
             )
             place = None if history is None else _Place(history, history_required)
             record = self._initialized(record, resolver, selected, plugins, place, keep)
@@ -188,10 +196,11 @@ class StateManager:
             record = self.journal.renumber(record.pipeline_id, now_ms=self._now_ms())
             resolved, context = self._begin(record, resolver, start, plugins)
         self.journal.annotate(record.pipeline_id, resolved=resolved.to_json())
-        if resolver.hooks:
+        if resolver.hooks or resolver.deliveries:
             from aether_dagster.manager.deliveries import register_hooks
 
-            register_hooks(self.journal, record.pipeline_id, resolver.hooks)
+            told = [*resolver.hooks, *resolver.deliveries]
+            register_hooks(self.journal, record.pipeline_id, told)
         delta = _initial_delta(record, resolver.document, selected, context, start)
         self.journal.append(record.pipeline_id, [delta], now_ms=self._now_ms())
 
@@ -247,6 +256,7 @@ class _Resolver:
     partition: str | None
     read_file: Callable[[str], str]
     hooks: "tuple[ActiveHook, ...]" = ()
+    deliveries: "tuple[ActiveHook, ...]" = ()
     secret: Callable[[str], str] | None = None
 
     def secrets(self, resolved: Resolved) -> frozenset[str]:

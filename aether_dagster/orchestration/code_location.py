@@ -48,6 +48,7 @@ def load_repository(
         read_all(path, variables=variables),
         as_ops=as_ops,
         settings=AetherSettings.from_json(settings),
+        hook_sensors=False,
     ).get_repository_def()
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import dagster as dg
 
 from aether_dagster.errors import Problem, ScriptError
+from aether_dagster.orchestration.active import find_active
 from aether_dagster.orchestration.compat import allow_depth, disable_dagster_warnings
 from aether_dagster.orchestration.connectors import connector_keys, connector_resources
 from aether_dagster.orchestration.executor import aether_executor
@@ -105,6 +106,7 @@ def compile_documents(
     settings: AetherSettings,
     translator: DagsterAetherTranslator | None = None,
     body: Body = NodeBody,
+    hook_sensors: bool = True,
 ) -> dg.Definitions:
     """Compiles documents which were read already, with settings which are final.
 
@@ -114,14 +116,17 @@ def compile_documents(
         settings: Taken as they are.
         translator: As for `build_defs`.
         body: Makes the compute function of a step.
+        hook_sensors: Whether sensors for the documents' state hooks are among the definitions.
 
     Raises:
         ScriptError: Two of them would have the same name in Dagster.
+        PluginError: Plugins cannot be resolved or loaded, or a state hook is wrong.
     """
     check_names(documents)
     translator = translator or DagsterAetherTranslator()
     resources: dict[str, dg.ResourceDefinition] = {IO_MANAGER_KEY: aether_io_manager}
     definitions: list[dg.Definitions] = []
+    sensors: dict[str, dg.SensorDefinition] = {}
     with disable_dagster_warnings():
         for document in documents:
             allow_depth(_longest_chain(document))
@@ -135,10 +140,30 @@ def compile_documents(
                 else _asset_definitions(pipeline, specs, body)
             )
             definitions.append(part)
+            if hook_sensors:
+                sensors.update(_hook_sensors(pipeline))
             resources.update(connector_resources(pipeline))
     watch_over(settings)
-    shared = dg.Definitions(resources=resources, sensors=[aether_reconcile_sensor])
+    shared = dg.Definitions(
+        resources=resources, sensors=[aether_reconcile_sensor, *sensors.values()]
+    )
     return dg.Definitions.merge(*definitions, shared)
+
+
+def _hook_sensors(pipeline: CompiledPipeline) -> dict[str, dg.SensorDefinition]:
+    """The sensors which deliver to a pipeline's state hooks, by name; none where it has none."""
+    hooks = pipeline.document.pipeline.hooks
+    declared = hooks.on_success or hooks.on_failure or hooks.on_complete
+    active = find_active(pipeline)
+    if active is None and not declared:
+        return {}
+    # Imported here: what has no hooks pays nothing for them.
+    from aether_dagster.orchestration.hook_sensors import document_hooks_sensor, sensors_of
+
+    found = [] if active is None else sensors_of(active.hooks)
+    if declared:
+        found.append(document_hooks_sensor())
+    return {sensor.name: sensor for sensor in found}
 
 
 def _asset_specs(

@@ -9,8 +9,7 @@ import dagster as dg
 from aether_dagster.errors import SettingsError
 from aether_dagster.orchestration.names import connector_resource_key
 from aether_dagster.orchestration.pipeline import CompiledPipeline
-from aether_dagster.orchestration.runtime import open_execution
-from aether_dagster.plugins.secrets import secret_reader
+from aether_dagster.orchestration.runtime import open_execution, secrets_of
 from aether_dagster.script import Document, Step
 
 # These never open a connector. Any other type may ask its context for each of them.
@@ -59,7 +58,7 @@ class _ConnectorResource:
                 "resolved for a run; outside of one, give the resource a value of your own."
             )
         execution = open_execution(context.instance, context.run, self._pipeline)
-        reader = secret_reader(self._pipeline.secret_store, os.environ)
+        reader = secrets_of(execution, self._pipeline)
         resolved = execution.resolved.connector(self._connector, environ=os.environ, secret=reader)
         execution.redaction.learn(resolved.secrets)
         return resolved.args

@@ -55,6 +55,8 @@ class RunOutcome:
         history_folder: Path or URL of the execution's state history, where one is kept.
         history_error: Why the history is incomplete, if it is.
         dagster_run_id: Dagster's run.
+        hook_error: Why a state hook failed whose failures count, if one did.
+        undelivered: How many deliveries to state hooks are left in the outbox.
     """
 
     pipeline_id: str
@@ -64,6 +66,8 @@ class RunOutcome:
     history_folder: str | None
     history_error: str | None
     dagster_run_id: str
+    hook_error: str | None = None
+    undelivered: int = 0
 
 
 def run_pipeline(request: RunRequest, *, on_change: Callable[[Change], None]) -> RunOutcome:
@@ -98,7 +102,7 @@ def run_pipeline(request: RunRequest, *, on_change: Callable[[Change], None]) ->
             )
             if watch.error is not None:
                 raise watch.error
-            return _outcome(instance, settings, run.run_id, document.name, watch.history_error)
+            return _outcome(instance, settings, run.run_id, document.name, watch)
     finally:
         watched.reset(token)
 
@@ -123,7 +127,7 @@ def _outcome(
     settings: AetherSettings,
     run_id: str,
     pipeline: str,
-    history_error: str | None,
+    watch: Watch,
 ) -> RunOutcome:
     with Journal.open(settings.journal_url(instance), keys=key_ring(settings)) as journal:
         record = journal.find(run_id, pipeline)
@@ -140,6 +144,8 @@ def _outcome(
         document=replica.document(),
         report=report,
         history_folder=record.history,
-        history_error=history_error,
+        history_error=watch.history_error,
         dagster_run_id=run_id,
+        hook_error=watch.hook_error,
+        undelivered=watch.undelivered,
     )

@@ -7,17 +7,19 @@ from typing import Any
 
 import dagster as dg
 
-from aether_dagster.errors import AetherError, StepFailed, StepTimeout
+from aether_dagster.errors import AetherError, HookError, StepFailed, StepTimeout, Vetoed
 from aether_dagster.manager import Execution
 from aether_dagster.orchestration.compat import ExecutionInterrupted
 from aether_dagster.orchestration.names import connector_resource_key
 from aether_dagster.orchestration.pipeline import CompiledPipeline
-from aether_dagster.orchestration.runtime import open_execution
-from aether_dagster.plugins.secrets import secret_reader
+from aether_dagster.orchestration.runtime import open_execution, secrets_of
 from aether_dagster.script import Step, dagster_name
 from aether_dagster.steps import StepContext, delay_before, run_step
+from aether_dagster.steps.registry import STEP_TYPES, StepType
 
 OUTPUT = "result"
+# What these return is what somebody else's program wrote, which may be a secret it was given.
+_CAPTURES = frozenset({"shell/run", "python/script"})
 _SEE_HISTORY = "see the state history"
 
 
@@ -41,6 +43,9 @@ class NodeBody:
         attempt = context.retry_number + 1
         value: Any = None
         failed: StepFailed | None = None
+        refusal: HookError | None = None
+        if execution.hooks is not None:
+            execution.hooks.log = context.log.log
         try:
             with execution.redaction.masking(context.log):
                 value = self._attempt(context, execution, attempt, inputs)
@@ -52,9 +57,15 @@ class NodeBody:
             failed = StepFailed("Timeout", str(error), "")
         except StepFailed as error:
             failed = error
+            # The step's own code may write an artifact, and a hook refuse that.
+            refusal = error.__cause__ if isinstance(error.__cause__, HookError) else None
+        except HookError as error:
+            refusal = error
+        if refusal is not None:
+            failed = StepFailed(type(refusal).__name__, str(refusal), "")
         if failed is not None:
             # Raised out here it has no context: Dagster would store that, secrets and all.
-            raise self._failure(context, execution, attempt, failed)
+            raise self._failure(context, execution, attempt, failed, refusal)
         yield dg.Output(value, OUTPUT)
 
     def _attempt(
@@ -71,7 +82,7 @@ class NodeBody:
             for upstream in document.data_dependencies[step.id]
         }
         try:
-            secret = secret_reader(self.pipeline.secret_store, os.environ)
+            secret = secrets_of(execution, self.pipeline)
             arguments = execution.resolved.arguments(
                 step.id, outputs=outputs, secret=secret, environ=os.environ
             )
@@ -79,10 +90,10 @@ class NodeBody:
             execution.start(step.id, attempt, None)
             raise StepFailed("UnresolvedReference", str(error), "") from error
         execution.redaction.learn(arguments.secrets)
-        execution.start(step.id, attempt, arguments.shown)
-        return run_step(
+        changes = execution.start(step.id, attempt, arguments.shown)
+        value = run_step(
             step.type,
-            arguments.args,
+            arguments.args if changes is None else changes.apply(arguments.args),
             StepContext(
                 step_id=step.id,
                 attempt=attempt,
@@ -97,7 +108,11 @@ class NodeBody:
                 connections=execution.connections,
             ),
             timeout=step.timeout,
+            step_types=_step_types(execution),
         )
+        if step.type in _CAPTURES:
+            value = execution.redaction.value(value)
+        return execution.review_output(step.id, value)
 
     def _failure(
         self,
@@ -105,12 +120,20 @@ class NodeBody:
         execution: Execution,
         attempt: int,
         failed: StepFailed,
+        refusal: HookError | None,
     ) -> Exception:
         """Commits the failure; returns what tells Dagster of it, and whether to try again."""
         step = self.step
-        retrying = attempt <= step.retries
+        retrying = attempt <= step.retries and refusal is None
         traceback = failed.traceback or None
-        execution.fail(step.id, failed.type, failed.message, traceback=traceback, retrying=retrying)
+        execution.fail(
+            step.id,
+            failed.type,
+            failed.message,
+            traceback=traceback,
+            retrying=retrying,
+            **_by_whom(refusal),
+        )
         sealed = bool(self.pipeline.settings.keys)
         # Dagster stores what it is told, and it is not sealed there.
         message = _SEE_HISTORY if sealed else execution.redaction.text(failed.message)
@@ -125,6 +148,20 @@ class NodeBody:
             return request
         metadata = {"aether/error_type": failed.type, "aether/attempt": attempt}
         return dg.Failure(str(shown), metadata=metadata, allow_retries=False)
+
+
+def _step_types(execution: Execution) -> Mapping[str, StepType]:
+    if execution.active is None:
+        return STEP_TYPES
+    brought = execution.active.step_types.items()
+    return {**STEP_TYPES, **{name: StepType(target) for name, target in brought}}
+
+
+def _by_whom(refusal: HookError | None) -> dict[str, str]:
+    if refusal is None:
+        return {}
+    hook = {"hook": refusal.hook} if isinstance(refusal, Vetoed) else {}
+    return {**hook, "plugin": refusal.plugin}
 
 
 def node_body(op_def: Any) -> NodeBody | None:

@@ -108,6 +108,8 @@ class Reconciler:
         keeper = find_keeper(self.instance, self.journal, record, run)
         # Read again: who let go of it since the first time has finalized it before.
         record = self.journal.record(pipeline_id)
+        if record.refused is not None:
+            return _result(record, "already", "A state hook refused it before its first step.")
         if record.finalized is not None and keeper.lease is None:
             return _result(record, "already", f"It had {record.status} before.")
         if keeper.lives or (keeper.lives is None and not force):

@@ -6,7 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Self
 
@@ -25,6 +25,7 @@ from aether_dagster.orchestration.compat import (
     ExecutionPlan,
     PlanOrchestrationContext,
 )
+from aether_dagster.orchestration.hook_delivery import start_deliveries
 from aether_dagster.orchestration.listener import StepReport, step_report
 from aether_dagster.orchestration.node import node_body
 from aether_dagster.orchestration.pipeline import CompiledPipeline
@@ -48,11 +49,15 @@ class Watch:
         error: Why the execution could not be initialized; Dagster would keep it to its own log.
         history_error: Why the state history is not whole. The report cannot say it of the file
             which holds the report.
+        hook_error: Why a state hook failed whose failures count.
+        undelivered: How many deliveries to state hooks are left in the outbox.
     """
 
     on_change: Callable[[Change], None]
     error: BaseException | None = None
     history_error: str | None = None
+    hook_error: str | None = None
+    undelivered: int = 0
 
 
 watched: ContextVar[Watch | None] = ContextVar("watched", default=None)
@@ -60,6 +65,10 @@ watched: ContextVar[Watch | None] = ContextVar("watched", default=None)
 
 class HistoryRequired(Exception):
     """The state history could not be written, and the run must not go on without."""
+
+
+class HookFailed(Exception):
+    """A state hook failed, and its class says that this fails the run."""
 
 
 class RunSide:
@@ -136,6 +145,7 @@ class RunSide:
                 self._attempts[report.step_key] += 1
         for tracked in self._tracked:
             tracked.check_history()
+            tracked.show_hook_log()
         return (
             report is not None
             and report.kind == "retry"
@@ -157,8 +167,9 @@ class RunSide:
             resource_error=None if self._started else self._resource_error,
             error=None if error is None or interrupted else f"{type(error).__name__}: {error}",
         )
-        for tracked in self._tracked:
-            tracked.finalize(end)
+        failures = [failure for tracked in self._tracked for failure in tracked.finalize(end)]
+        if failures and error is None:
+            raise HookFailed(failures[0])
 
     def _note(self, report: StepReport) -> None:
         self._running.discard(report.step_key)
@@ -203,21 +214,39 @@ class _Tracked:
         observers: list[Observer] = [] if self._history is None else [self._history]
         if self._watch is not None:
             observers.append(self._watch.on_change)
+        self._context, self._name = context, pipeline.document.name
+        self._hooks = start_deliveries(self.execution, pipeline, everything=self._watch is not None)
+        if self._hooks is not None:
+            observers.append(self._hooks.see)
         self._follower = Follower(
             self._journal, self.execution.id, observers, tick=self._renew_lease
         )
         self._follower.start()
-        self._context, self._name = context, pipeline.document.name
         self._tag(id=self.execution.id, config_hash=pipeline.document.config_hash)
 
     def check_history(self) -> None:
         if self._settings.history_required and self._history and self._history.error:
             raise HistoryRequired(str(self._history.error))
 
-    def finalize(self, end: RunEnd) -> None:
+    def show_hook_log(self) -> None:
+        """Puts what hooks logged into Dagster's log, from the thread which may write there."""
+        if self._hooks is not None:
+            for level, text in self._hooks.take_log():
+                self._context.log.log(level, text)
+
+    def finalize(self, end: RunEnd) -> list[str]:
+        """Ends the execution; returns the failures of state hooks which count."""
         execution = self.execution
+        if execution.hooks is not None:
+            execution.hooks.log = self._context.log.log
         execution.end_nodes(end)
         self._drain()
+        hook_failures: list[str] = []
+        if self._hooks is not None:
+            self._hooks.settle()
+            hook_failures = self._hooks.failures
+        if hook_failures and end.error is None:
+            end = replace(end, error=hook_failures[0])
         failures = close_execution(execution)
         removed = execution.values.remove(execution.id, execution.referenced_values())
         failures.extend(removed.failures)
@@ -226,14 +255,24 @@ class _Tracked:
             details["cleanup"] = {"failures": failures}
         if self._history is not None and self._history.error is not None:
             details["history_error"] = str(self._history.error)
+        if execution.active is not None and execution.active.instances:
+            details["plugins"] = execution.redaction.value(execution.active.cleanup())
         execution.finalize(end, details=details)
         self._drain()
+        if self._hooks is not None:
+            left = self._hooks.finish()
+            self.show_hook_log()
+            hook_failures = self._hooks.failures
+            if self._watch is not None:
+                self._watch.undelivered = left.waiting
+                self._watch.hook_error = hook_failures[0] if hook_failures else None
         if self._watch is not None and self._history is not None and self._history.error:
             self._watch.history_error = str(self._history.error)
         self._follower.stop()
         if self._history is not None and self._history.head is not None:
             self._tag(history_head=self._history.head)
         self._journal.release(self.execution.id, self._holder)
+        return hook_failures
 
     def _tag(self, **tags: str) -> None:
         named = {f"aether/{self._name}.{key}": value for key, value in tags.items()}

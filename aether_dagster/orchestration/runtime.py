@@ -3,24 +3,33 @@
 import atexit
 import os
 import threading
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import dagster as dg
 
 from aether_dagster.crypto import KeyRing
+from aether_dagster.errors import ExecutionMismatch
 from aether_dagster.journal import Journal
 from aether_dagster.manager import Execution, StateManager
+from aether_dagster.orchestration.active import find_active
 from aether_dagster.orchestration.names import op_name
 from aether_dagster.orchestration.pipeline import CompiledPipeline
 from aether_dagster.orchestration.settings import AetherSettings
-from aether_dagster.plugins.secrets import secret_reader
+from aether_dagster.plugins.secrets import SecretReader, secret_reader
 from aether_dagster.script import dagster_name
 from aether_dagster.snapshot import HistoryStore
 from aether_dagster.values import ValueStore
 
+if TYPE_CHECKING:
+    from aether_dagster.plugins.activation import Active
+    from aether_dagster.plugins.hooks import ActiveHook
+
 _lock = threading.Lock()
 _executions: dict[tuple[int, str, str], Execution] = {}
+_opening: dict[tuple[int, str, str], threading.Lock] = {}
 
 
 def open_execution(
@@ -48,6 +57,9 @@ def open_execution(
     # Keyed by pid: a forked child must not use its parent's connections.
     key = (os.getpid(), run.run_id, pipeline.document.name)
     with _lock:
+        opening = _opening.setdefault(key, threading.Lock())
+    # One lock for each: who opens one may call plugins, and others need not wait for those.
+    with opening:
         if key not in _executions:
             _executions[key] = _open(instance, run, pipeline, selected, keep)
         return _executions[key]
@@ -59,6 +71,7 @@ def close_execution(execution: Execution) -> list[str]:
         for key, known in list(_executions.items()):
             if known is execution:
                 del _executions[key]
+                _opening.pop(key, None)
     return execution.connections.close()
 
 
@@ -72,24 +85,61 @@ def _open(
     settings = pipeline.settings
     keys = key_ring(settings)
     manager = StateManager(
-        _journal(settings.journal_url(instance), keys),
+        journal_of(settings.journal_url(instance), keys),
         value_store(settings.artifacts_url(instance), keys),
     )
+    active = find_active(pipeline)
     execution = manager.initialize(
         pipeline.document,
         run_id=run.run_id,
         selected=_selected(run, pipeline) if selected is None else selected,
         environ=os.environ,
         partition=run.tags.get("dagster/partition"),
+        plugins=() if active is None else active.labels,
+        hooks=() if active is None else active.hooks,
+        deliveries=_document_hooks(pipeline),
+        secret=secret_reader(pipeline.secret_store, os.environ, _stores(active)),
         history=None if settings.history is None else HistoryStore(settings.history),
         history_required=settings.history_required,
         keep=keep,
     )
+    execution.active = active
+    _check_plugins(execution, active)
     # Another process may have put one of them into a value which this one is going to show.
-    reader = secret_reader(pipeline.secret_store, os.environ)
+    reader = secrets_of(execution, pipeline)
     execution.redaction.learn(execution.resolved.secrets(secret=reader, environ=os.environ))
     execution.redaction.learn(key.text() for key in keys or ())
     return execution
+
+
+def secrets_of(execution: Execution, pipeline: CompiledPipeline) -> SecretReader:
+    """Returns what reads the secrets of an execution: its own store's, else the deployment's."""
+    store = execution.replica.context["secret_store"] or pipeline.secret_store
+    return secret_reader(store, os.environ, _stores(execution.active))
+
+
+def _stores(active: "Active | None") -> Mapping[str, Callable[[str], SecretReader]]:
+    return {} if active is None else active.secret_stores
+
+
+def _document_hooks(pipeline: CompiledPipeline) -> "list[ActiveHook]":
+    hooks = pipeline.document.pipeline.hooks
+    if not (hooks.on_success or hooks.on_failure or hooks.on_complete):
+        return []
+    from aether_dagster.manager.document_hooks import document_hooks
+
+    return document_hooks(pipeline.document, pipeline.directory)
+
+
+def _check_plugins(execution: Execution, active: "Active | None") -> None:
+    began = tuple(execution.replica.context["active_plugins"])
+    here = () if active is None else active.labels
+    if began != here:
+        raise ExecutionMismatch(
+            f"Execution {execution.id} was begun with the plugins {', '.join(began) or 'none'}; "
+            f"this process has {', '.join(here) or 'none'}. Install the same versions wherever "
+            "its steps run, and start a new run."
+        )
 
 
 def _selected(run: dg.DagsterRun, pipeline: CompiledPipeline) -> tuple[str, ...] | None:
@@ -123,7 +173,8 @@ def _key_ring(settings: AetherSettings) -> KeyRing | None:
 
 
 @lru_cache(maxsize=8)
-def _journal(url: str, keys: KeyRing | None) -> Journal:
+def journal_of(url: str, keys: KeyRing | None) -> Journal:
+    """Returns the one journal of a URL in this process."""
     # It may be used by threads and after a fork; one of each URL is enough for a process.
     journal = Journal.open(url, keys=keys)
     atexit.register(journal.close)

@@ -27,12 +27,17 @@ def watch_over(settings: AetherSettings) -> None:
     _known.add(settings)
 
 
+def known_settings() -> list[AetherSettings]:
+    """Returns the settings of this code location's pipelines."""
+    return sorted(_known, key=repr)
+
+
 def _reconcile(context: dg.SensorEvaluationContext) -> dg.SkipReason:
     give_up = time.monotonic() + _LIMIT
     looked = 0
     ended: list[str] = []
     failures: list[str] = []
-    for settings in sorted(_known, key=repr):
+    for settings in known_settings():
         try:
             for result in _reconciler(settings, context.instance).reconcile_all():
                 looked += 1

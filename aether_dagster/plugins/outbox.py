@@ -209,12 +209,14 @@ class Deliverer:
         now: Unix seconds.
         redact: Masks secrets in a text or JSON value.
         begin: Begins a transaction of the execution.
+        launches: Whether somebody launches the jobs of triggers.
     """
 
     store: OutboxStore
     now: Callable[[], float]
     redact: Callable[[Any], Any]
     begin: BeginTransaction
+    launches: bool = False
 
     def deliver(
         self,
@@ -243,7 +245,7 @@ class Deliverer:
             redact=self.redact,
             limit=limit,
         )
-        outcome, detail = _outcome(active, called)
+        outcome, detail = _outcome(active, called, launches=self.launches)
         detail = None if detail is None else self.redact(detail)
         after = Position(delivery.version, delivery.part, done=delivery.event == FINALIZE)
         error = None
@@ -259,7 +261,9 @@ class Deliverer:
         return Delivered(outcome, after, error, called.log)
 
 
-def _outcome(active: ActiveHook, called: Called) -> tuple[str, dict[str, Any] | None]:
+def _outcome(
+    active: ActiveHook, called: Called, *, launches: bool
+) -> tuple[str, dict[str, Any] | None]:
     if called.outcome == "vetoed":
         return "veto ignored", {"reason": called.reason}
     if called.outcome != "returned":
@@ -277,4 +281,4 @@ def _outcome(active: ActiveHook, called: Called) -> tuple[str, dict[str, Any] | 
         "tags": dict(trigger.tags),
         "partition_key": trigger.partition_key,
     }
-    return "triggered", detail
+    return "triggered" if launches else "trigger not launched", detail

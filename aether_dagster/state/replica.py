@@ -83,6 +83,17 @@ class Replica:
         """The Pipeline State; empty before initialization."""
         return self._pipeline or {}
 
+    @property
+    def context(self) -> dict[str, Any]:
+        """The Execution Context, members in the documented order."""
+        context = self._context or {}
+        return {
+            "environment_vars": dict(sorted(_variables(context).items())),
+            "secret_store": context.get("secret_store"),
+            "active_plugins": list(context.get("active_plugins", ())),
+            "artifacts": self.artifacts(),
+        }
+
     def nodes(self) -> list[str]:
         """Returns the declared nodes' names, in topological order."""
         return list(self._ordered_records())
@@ -125,16 +136,11 @@ class Replica:
 
     def document(self) -> dict[str, Any]:
         """Returns the state document, members in the documented order."""
-        pipeline, context = self._pipeline, self._context or {}
+        pipeline = self._pipeline
         return {
             "pipeline": {key: pipeline[key] for key in PIPELINE_FIELDS} if pipeline else {},
             "nodes": dict(self._ordered_records()),
-            "context": {
-                "environment_vars": dict(sorted(_variables(context).items())),
-                "secret_store": context.get("secret_store"),
-                "active_plugins": list(context.get("active_plugins", ())),
-                "artifacts": self.artifacts(),
-            },
+            "context": self.context,
         }
 
     def _join(self, other: Knowledge) -> frozenset[Path]:
