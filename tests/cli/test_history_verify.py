@@ -155,6 +155,7 @@ def test_executions_of_another_history_in_the_journal_are_not_missed(
         ("file:open-key", "can be read by others"),
         ("nonsense", "no key"),
     ],
+    ids=["not set", "empty", "line break", "readable by others", "no key"],
 )
 def test_a_wrong_key_gets_one_clear_message_and_status_2(
     key: str, said: str, folder: Path, capsys: pytest.CaptureFixture[str]
