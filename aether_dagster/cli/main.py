@@ -21,6 +21,7 @@ COMMANDS = {
     "sidecar": "aether_dagster.cli.sidecar:sidecar",
     "replay": "aether_dagster.cli.replay:replay",
     "recover": "aether_dagster.cli.recover:recover",
+    "plugins": "aether_dagster.cli.plugins:plugins",
 }
 
 
