@@ -15,7 +15,7 @@ from aether_dagster.cli.pipelines import chosen_pipeline, select_option, variabl
 from aether_dagster.cli.plan import selected_steps, text_lines
 from aether_dagster.cli.serving import rate_option
 from aether_dagster.cli.status import ExitStatus
-from aether_dagster.cli.vis import RunCommand, Vis, WatchedRun
+from aether_dagster.cli.vis import RunCommand, Vis
 from aether_dagster.errors import HookError, SnapshotError
 
 if TYPE_CHECKING:
@@ -117,6 +117,8 @@ def run(
     stdout = console(own_stdout(exclusive=as_json))
     face = _display(stdout, document, as_json=as_json, quiet=quiet)
     if watching is not None:
+        from aether_dagster.cli.watched import WatchedRun
+
         face = WatchedRun(face, watching)
     try:
         outcome = _execute(

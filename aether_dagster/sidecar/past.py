@@ -6,7 +6,7 @@ from typing import Any
 
 from aether_dagster.errors import SnapshotError
 from aether_dagster.journal import ExecutionRecord, Version
-from aether_dagster.snapshot import ExecutionHistory, attempt_name
+from aether_dagster.snapshot import INIT, ExecutionHistory, attempt_name
 from aether_dagster.state import Authority, Delta, NodeDelta, Outcome
 
 # Files are written soon after the commit, unless somebody copied them.
@@ -19,7 +19,7 @@ def history_versions(history: ExecutionHistory, written: Mapping[str, float]) ->
     """Returns versions which fold to what the files of an execution say.
 
     A record says how long an attempt took and not when. That is taken from the times at which the
-    files were written, where these lie within the execution; else one attempt follows the other.
+    files were written, unless these were copied later; then one attempt follows the other.
 
     Args:
         history: The folder's content.
@@ -91,8 +91,8 @@ def _attempts(
         for number, record in enumerate(records, start=1)
     ]
     report = (history.final or {}).get("report", {})
-    latest = report.get("end_timestamp", float("inf")) + _WRITTEN_WITHIN
-    known = all(start <= at <= latest for _, at in ended)
+    # Who copies files copies the first one too.
+    known = abs(written.get(INIT, 0.0) - start) < _WRITTEN_WITHIN and all(at for _, at in ended)
     total = sum(record["execution_time"] for record, _ in ended)
     scale = min(1.0, report["duration"] / total) if report and total else 1.0
     cursor = start

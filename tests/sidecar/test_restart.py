@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from websockets.exceptions import ConnectionClosed
@@ -29,6 +30,12 @@ async def follow_for_ever(path: str, where: list[Running], follower: Follower) -
             if connection.close_reason == "finalized":
                 return
         await asyncio.sleep(0.05)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(30):
+        while not condition():  # noqa: ASYNC110 - many clients have no one event
+            await asyncio.sleep(0.05)
 
 
 def test_clients_of_a_killed_sidecar_are_right_again_and_the_run_never_noticed(
@@ -60,23 +67,21 @@ def test_clients_of_a_killed_sidecar_are_right_again_and_the_run_never_noticed(
             where = [first]
             tasks = [asyncio.create_task(follow_for_ever(path, where, f)) for f in followers]
             running = asyncio.create_task(asyncio.to_thread(run))
-            while any(len(follower.frames) < 3 for follower in followers):
-                await asyncio.sleep(0.05)
+            await until(lambda: all(len(follower.frames) >= 3 for follower in followers))
             os.kill(first.pid, signal.SIGKILL)
             first.process.wait()
             before = [len(follower.frames) for follower in followers]
             with sidecar(own_journal.url, tmp_path, port=first.port) as second:
                 where.append(second)
                 await running
-                while any(map(int.__le__, [len(f.frames) for f in followers], before)):
-                    await asyncio.sleep(0.05)
+                await until(
+                    lambda: all(
+                        len(follower.frames) > count
+                        for follower, count in zip(followers, before, strict=True)
+                    )
+                )
                 state = own_journal.state(pipeline_id)
-                deadline = time.monotonic() + 20
-                while time.monotonic() < deadline:
-                    if all(right(follower, state) for follower in followers):
-                        break
-                    await asyncio.sleep(0.05)
-                assert all(right(follower, state) for follower in followers)
+                await until(lambda: all(right(follower, state) for follower in followers))
                 own_journal.append(pipeline_id, [report("failed")])
                 await asyncio.wait_for(asyncio.gather(*tasks), 30)
         return followers
