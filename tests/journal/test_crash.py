@@ -39,6 +39,9 @@ def kill_one(url: str, execution: str, name: str, chance: random.Random) -> dict
     theirs.close()
     assert ours.poll(30)
     ours.recv()
+    if chance.random() < 0.8:
+        # The others are killed before their first version or in it.
+        assert ours.poll(30)
     time.sleep(chance.uniform(0, 0.04))
     assert process.pid is not None
     os.kill(process.pid, signal.SIGKILL)
@@ -62,7 +65,7 @@ def campaign(url: str, journal: Journal, kills: int) -> None:
         began = time.monotonic()
         head = journal.append(execution, deltas("next", number))
         assert time.monotonic() - began < 5, "the next writer had to wait"
-        found = journal.versions(execution, after=head - 1 - len(acknowledged) - 1)
+        found = journal.versions(execution, after=min(acknowledged, default=head) - 1)
         values = {version.number: version.deltas[0].artifacts["left"] for version in found}
         assert acknowledged.items() <= values.items()
         total += len(acknowledged)
@@ -71,7 +74,7 @@ def campaign(url: str, journal: Journal, kills: int) -> None:
     for version in versions:
         assert [list(delta.artifacts) for delta in version.deltas] == [[part] for part in PARTS]
         assert len({value for delta in version.deltas for value in delta.artifacts.values()}) == 1
-    assert total > kills, "they were killed before they wrote"
+    assert total > kills / 2, "they were killed before they wrote"
     if url.startswith("sqlite"):
         with sqlite3.connect(url.removeprefix("sqlite:///")) as database:
             assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)

@@ -164,6 +164,17 @@ def test_the_runtime_conflicts_only_with_who_read_what_it_changed(
     assert b.commit() == ["nodes.load.status"]
 
 
+def test_what_is_inside_a_payload_changes_with_the_payload(
+    two: list[Actor], journal: Journal, given: str
+) -> None:
+    a, _ = two
+    journal.append(given, [outcome("s", "load", 1, "succeeded", {"rows": 3})])
+    a.begin(given)
+    a.set(X, str(a.get("nodes.load.output_payload.rows")))
+    journal.append(given, [outcome("t", "load", 2, "executing")])
+    assert a.commit() == ["nodes.load.output_payload"]
+
+
 def test_what_a_plugin_remembers_is_not_lost_either(
     two: list[Actor], journal: Journal, given: str
 ) -> None:

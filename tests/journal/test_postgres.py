@@ -46,6 +46,8 @@ def test_an_open_journal_hides_its_password(
     with Journal.open(url) as journal:
         assert SECRET not in repr(journal) + journal.label
         assert "***" in repr(journal)
+        error = journal._database._error(psycopg.OperationalError(f'user "x", "{SECRET}"'))
+        assert SECRET not in everything_about(error)
         with Journal.open(journal.url) as again:
             assert again.executions() == []
 
@@ -64,10 +66,10 @@ def test_a_session_which_the_server_ended_is_replaced(
         execution = reserve(journal).pipeline_id
         journal.append(execution, [initialization(execution, "load")])
         cursor = journal.tail(timeout=0).cursor
-        with psycopg.connect(postgres_database.conninfo("journals"), autocommit=True) as admin:
+        with psycopg.connect(postgres_database.conninfo("both_engines"), autocommit=True) as admin:
             admin.execute(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-                " WHERE datname = 'journals' AND pid <> pg_backend_pid()"
+                " WHERE datname = current_database() AND pid <> pg_backend_pid()"
             )
         assert journal.append(execution, [artifact("a", "x", "1")]) == 2
         assert [v.number for v in journal.tail(cursor, timeout=5).versions] == [2]
@@ -89,7 +91,7 @@ def test_the_journal_lives_beside_the_tables_of_others(
     postgres_database: PostgresServer, postgres_schema: str
 ) -> None:
     schema = postgres_schema.rpartition("%3D")[2]
-    with psycopg.connect(postgres_database.conninfo("journals"), autocommit=True) as admin:
+    with psycopg.connect(postgres_database.conninfo("both_engines"), autocommit=True) as admin:
         admin.execute(f"CREATE TABLE {schema}.runs (id int)".encode())
         Journal.open(postgres_schema).close()
         tables = admin.execute(

@@ -93,26 +93,23 @@ def test_more_than_fits_one_answer_comes_in_several(journal: Journal, execution:
         assert [n for e, n in given if e == one] == list(range(1, 702))
     assert everything(journal, cursor)[0] == []
     page = journal.tail(pipeline_id=execution, timeout=0)
-    assert len(page.versions) < 701 or len(page.versions) == 701
+    assert len(page.versions) == 701
 
 
-def test_no_commit_is_missed_while_others_overtake_it(
-    journal: Journal, journal_url: str, request: pytest.FixtureRequest
-) -> None:
-    if journal_url.startswith("sqlite"):
-        pytest.skip("one writer at a time: nobody can overtake")
-    a, b = reserve(journal).pipeline_id, reserve(journal).pipeline_id
-    cursor = journal.cursor()
-    with journal._database.writing() as session:
-        head = commit.lock(session, a)
-        commit.append(session, head, [artifact("slow", "x", "1")], now_ms=unix_ms())
-        with Journal.open(journal_url) as other:
+@pytest.mark.postgres
+def test_no_commit_is_missed_while_others_overtake_it(postgres_schema: str) -> None:
+    with Journal.open(postgres_schema) as journal, Journal.open(postgres_schema) as other:
+        a, b = reserve(journal).pipeline_id, reserve(journal).pipeline_id
+        cursor = journal.cursor()
+        with journal._database.writing() as session:
+            head = commit.lock(session, a)
+            commit.append(session, head, [artifact("slow", "x", "1")], now_ms=unix_ms())
             other.append(b, [artifact("fast", "x", "1")])
-            found, cursor = everything(other, cursor)
+            found, after = everything(other, cursor)
             assert places(found) == [(b, 1)]
-    found, cursor = everything(journal, cursor)
-    assert places(found) == [(a, 1)]
-    assert everything(journal, cursor)[0] == []
+        found, after = everything(journal, after)
+        assert places(found) == [(a, 1)]
+        assert everything(journal, after)[0] == []
 
 
 def test_what_several_processes_commit_is_all_given_in_order(
