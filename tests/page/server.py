@@ -204,13 +204,21 @@ class PageServer:
         async def end() -> None:
             for connection in self._open:
                 connection.transport.abort()
-            self._server.close(close_connections=False)
+            self._server.close()
             await self._server.wait_closed()
 
         self._do(end())
 
     def close(self) -> None:
+        async def settle() -> None:
+            own = asyncio.current_task()
+            if others := [task for task in asyncio.all_tasks() if task is not own]:
+                for late in (await asyncio.wait(others, timeout=3))[1]:
+                    late.cancel()
+                await asyncio.wait(others)
+
         self.stop()
+        self._do(settle())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()

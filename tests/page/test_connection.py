@@ -120,7 +120,7 @@ def test_without_a_token_it_asks_for_one_and_takes_a_whole_address(visit, server
     dialog.get_by_label("Address or token").fill(server.url("&execution=latest"))
     dialog.get_by_role("button", name="Open").click()
     expect(row(page, "extract")).to_be_visible()
-    assert re.search(f"#token={TOKEN}&view=list", page.url)
+    expect(page).to_have_url(re.compile(f"#token={TOKEN}&view=list"))
 
 
 def test_the_token_is_in_no_request_line(visit, server, orders):

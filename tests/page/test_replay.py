@@ -1,5 +1,6 @@
 """The past of an execution: its versions by slider, by address, and played."""
 
+import re
 import time
 
 import pytest
@@ -38,12 +39,12 @@ def test_the_slider_shows_a_version_and_now_leads_back(visit, over):
     page.keyboard.press("ArrowRight")
     expect(row(page, "a")).to_contain_text("Executing")
     expect(page.locator("#banner")).to_contain_text("Version 2 of")
-    assert page.url.endswith("&version=2")
+    expect(page).to_have_url(re.compile("&version=2$"))
     assert slider.get_attribute("aria-valuetext").startswith("Version 2 of 5")
     page.get_by_role("button", name="Now", exact=True).click()
     expect(row(page, "b")).to_contain_text("Failed: Timeout")
     expect(page.locator("#banner")).to_be_hidden()
-    assert "version=" not in page.url
+    expect(page).not_to_have_url(re.compile("version="))
 
 
 def test_the_timeline_ends_at_the_version_which_is_shown(visit, over):

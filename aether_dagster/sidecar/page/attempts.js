@@ -11,14 +11,21 @@ export class Attempts {
   load(nodes) {
     for (const [name, told] of Object.entries(nodes)) {
       const newer = (this.byName.get(name) ?? []).filter(
-        (seen) => !told.some((entry) => entry.attempt >= seen.attempt && (entry.ended || !seen.ended)),
+        (seen) =>
+          !told.some((entry) => entry.attempt >= seen.attempt && (entry.ended || !seen.ended)),
       );
       const kept = told.filter((entry) => !newer.some((seen) => seen.attempt === entry.attempt));
-      this.byName.set(name, [...kept, ...newer].sort((a, b) => a.attempt - b.attempt));
+      this.byName.set(
+        name,
+        [...kept, ...newer].sort((a, b) => a.attempt - b.attempt),
+      );
     }
   }
 
-  /** Takes a node as it is at a time; true where an attempt was missed and the server should be asked. */
+  /**
+   * Takes a node as it is at a time; true where an attempt was missed and the server should
+   * be asked.
+   */
   observe(name, node, timestamp) {
     const attempt = node.retry_count + 1;
     const over = ENDED.has(node.status) || node.status === "retrying";
@@ -28,7 +35,12 @@ export class Attempts {
     const missed = !entry && attempt > (list.at(-1)?.attempt ?? 0) + 1;
     if (!entry) {
       // The time so far is in snapshots, the whole time in an end.
-      entry = { attempt, status: node.status, started: timestamp - node.execution_time, ended: null };
+      entry = {
+        attempt,
+        status: node.status,
+        started: timestamp - node.execution_time,
+        ended: null,
+      };
       this.byName.set(name, [...list, entry]);
     }
     if (over && entry.ended === null) {
@@ -45,7 +57,9 @@ export class Attempts {
     return list
       .filter((entry) => entry.started <= time)
       .map((entry) =>
-        entry.ended === null || entry.ended > time ? { ...entry, ended: null, status: "executing" } : entry,
+        entry.ended === null || entry.ended > time
+          ? { ...entry, ended: null, status: "executing" }
+          : entry,
       );
   }
 }

@@ -21,7 +21,8 @@ export class Banner {
     const lost = phase === "lost" || (phase === "connecting" && this.wasLost);
     this.wasLost = lost;
     if (lost) this.#lost();
-    else if (phase === "refused" && code !== 4401) this.#show("refused", REASONS[code] ?? reason, null);
+    else if (phase === "refused" && code !== 4401)
+      this.#show("refused", REASONS[code] ?? reason, null);
     else if (this.store.past) this.#past();
     else this.#show(null);
   }

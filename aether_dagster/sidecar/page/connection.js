@@ -24,7 +24,8 @@ export async function fetchJson(path, { signal } = {}) {
 /**
  * A WebSocket which is opened again whenever it closes before all was sent.
  *
- * `onMessage(message)` gets each frame; `onState(state)` gets `{phase, code, reason, retryAt}` where phase is
+ * `onMessage(message)` gets each frame; `onState(state)` gets `{phase, code, reason, retryAt}`
+ * where phase is
  * `connecting`, `open`, `lost`, `ended` (all was sent) or `refused`.
  */
 export class Connection {

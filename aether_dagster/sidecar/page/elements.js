@@ -1,6 +1,9 @@
 // The page's only way to make elements: text is always set as text, never as markup.
 
-/** Makes an element. `on…` properties are listeners, `class` and `aria-…` attributes, null ones are left out. */
+/**
+ * Makes an element. `on…` properties are listeners, `class` and `aria-…` attributes, null ones
+ * are left out.
+ */
 export function element(tag, properties = {}, ...children) {
   const made = document.createElement(tag);
   for (const [name, value] of Object.entries(properties)) {

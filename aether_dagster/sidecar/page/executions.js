@@ -18,11 +18,40 @@ export class ExecutionsView {
       onOpen: onSelect,
       sort: { key: "started", direction: -1 },
       columns: [
-        { key: "status", title: "Status", width: "130px", render: (cell, id) => status(cell, of(id).status), compare: by((id) => of(id).status) },
-        { key: "name", title: "Pipeline", width: "minmax(140px, 1.4fr)", render: textCell((id) => of(id).name), compare: by((id) => of(id).name) },
-        { key: "id", title: "Execution", width: "minmax(150px, 1fr)", render: textCell((id) => id), compare: by((id) => id) },
-        { key: "started", title: "Started", width: "minmax(170px, 1fr)", render: textCell((id) => dateTime(of(id).start_timestamp)), compare: by((id) => of(id).start_timestamp ?? 0) },
-        { key: "nodes", title: "Steps", width: "minmax(200px, 1.4fr)", render: (cell, id) => counts(cell, of(id).nodes ?? {}) },
+        {
+          key: "status",
+          title: "Status",
+          width: "130px",
+          render: (cell, id) => status(cell, of(id).status),
+          compare: by((id) => of(id).status),
+        },
+        {
+          key: "name",
+          title: "Pipeline",
+          width: "minmax(140px, 1.4fr)",
+          render: textCell((id) => of(id).name),
+          compare: by((id) => of(id).name),
+        },
+        {
+          key: "id",
+          title: "Execution",
+          width: "minmax(150px, 1fr)",
+          render: textCell((id) => id),
+          compare: by((id) => id),
+        },
+        {
+          key: "started",
+          title: "Started",
+          width: "minmax(170px, 1fr)",
+          render: textCell((id) => dateTime(of(id).start_timestamp)),
+          compare: by((id) => of(id).start_timestamp ?? 0),
+        },
+        {
+          key: "nodes",
+          title: "Steps",
+          width: "minmax(200px, 1.4fr)",
+          render: (cell, id) => counts(cell, of(id).nodes ?? {}),
+        },
       ],
     });
   }
@@ -52,14 +81,20 @@ export class ExecutionsView {
 
   #show() {
     const ids = Object.keys(this.executions);
-    this.table.setRows(ids.filter((id) => this.lets(`${id} ${this.executions[id].name} ${this.executions[id].status}`)));
+    this.table.setRows(
+      ids.filter((id) =>
+        this.lets(`${id} ${this.executions[id].name} ${this.executions[id].status}`),
+      ),
+    );
   }
 }
 
 function status(cell, word) {
   if (cell.dataset.word === word) return;
   cell.dataset.word = word;
-  cell.replaceChildren(element("span", { class: `status-word is-${word}` }, icon(word), label(word)));
+  cell.replaceChildren(
+    element("span", { class: `status-word is-${word}` }, icon(word), label(word)),
+  );
 }
 
 function counts(cell, nodes) {
@@ -67,7 +102,13 @@ function counts(cell, nodes) {
   if (cell.dataset.key === key) return;
   cell.dataset.key = key;
   const parts = STATUSES.filter((each) => nodes[each]).map((each) =>
-    element("span", { title: label(each) }, icon(each), element("span", { class: "visually-hidden" }, label(each)), nodes[each].toLocaleString()),
+    element(
+      "span",
+      { title: label(each) },
+      icon(each),
+      element("span", { class: "visually-hidden" }, label(each)),
+      nodes[each].toLocaleString(),
+    ),
   );
   cell.replaceChildren(element("span", { class: "counts" }, ...parts));
 }

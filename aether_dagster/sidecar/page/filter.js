@@ -1,4 +1,5 @@
-// Which steps are shown: those with a chosen status whose name or type holds the words searched for.
+// Which steps are shown: those with a chosen status whose name or type holds the words searched
+// for.
 
 import { byId, element, setText } from "./elements.js";
 import { STATUSES, icon, label } from "./status.js";
@@ -18,7 +19,9 @@ export class Filter {
       const chip = element(
         "button",
         { type: "button", "aria-pressed": "false", onclick: () => this.#toggle(status) },
-        icon(status), label(status), count,
+        icon(status),
+        label(status),
+        count,
       );
       return { status, chip, count };
     });

@@ -19,9 +19,17 @@ const isObject = (value) => value !== null && typeof value === "object" && !Arra
 // A step may be named `__proto__`: looked up and set like any other key.
 const get = (object, key) => (Object.hasOwn(object, key) ? object[key] : undefined);
 const set = (object, key, value) =>
-  Object.defineProperty(object, key, { value, writable: true, enumerable: true, configurable: true });
+  Object.defineProperty(object, key, {
+    value,
+    writable: true,
+    enumerable: true,
+    configurable: true,
+  });
 
-/** Brings `state` up to a message, in place, and returns it; a snapshot's payload takes its place. */
+/**
+ * Brings `state` up to a message, in place, and returns it; a snapshot's payload takes its
+ * place.
+ */
 export function fold(state, { update_mask: mask, payload }) {
   if (mask.length === 1 && mask[0] === "*") return payload;
   for (const path of mask.map(splitPath)) {
@@ -45,3 +53,11 @@ export function fold(state, { update_mask: mask, payload }) {
 
 const reaches = (state, path) =>
   isObject(path.reduce((at, key) => (isObject(at) ? get(at, key) : undefined), state));
+
+/** The names of the nodes which a mask touches; null for a snapshot, which may touch any. */
+export function touchedNodes(mask) {
+  if (mask[0] === "*") return null;
+  return new Set(
+    mask.filter((path) => path.startsWith("nodes.")).map((path) => splitPath(path)[1]),
+  );
+}

@@ -2,13 +2,15 @@
 
 import { byId, element } from "./elements.js";
 import { duration, plural, running } from "./format.js";
+import { gestures } from "./gestures.js";
 import { HEIGHT, layout } from "./layout.js";
 import { Scene, readColours, widthFor } from "./scene.js";
 import { appearance, describe } from "./status.js";
 
 const [SMALLEST, LARGEST] = [0.01, 2.5];
 const SMALL = 300; // Up to so many nodes the direction is chosen for readability.
-const HELP = "Arrow keys move along the graph, Enter opens a node, plus and minus zoom, 0 shows everything.";
+const HELP =
+  "Arrow keys move along the graph, Enter opens a node, plus and minus zoom, 0 shows everything.";
 
 export class GraphView {
   /** `onSelect(name or null)`; `visible(name)` says whether a filter lets a node through. */
@@ -18,25 +20,36 @@ export class GraphView {
     this.selected = -1;
     this.hovered = -1;
     this.fitted = false;
-    this.pointers = new Map();
     this.canvas = element("canvas", {
-      class: "graph-canvas", tabindex: 0, role: "application", "aria-label": "Graph of the steps",
-      "aria-roledescription": "graph", "aria-describedby": "graph-help",
+      class: "graph-canvas",
+      tabindex: 0,
+      role: "application",
+      "aria-label": "Graph of the steps",
+      "aria-roledescription": "graph",
+      "aria-describedby": "graph-help",
     });
     this.context = this.canvas.getContext("2d");
-    const button = (text, title, onclick) => element("button", { type: "button", title, "aria-label": title, onclick }, text);
+    const button = (text, title, onclick) =>
+      element("button", { type: "button", title, "aria-label": title, onclick }, text);
     root.append(
       this.canvas,
       element("p", { id: "graph-help", class: "visually-hidden" }, HELP),
       element(
-        "div", { class: "graph-tools", role: "group", "aria-label": "Zoom" },
+        "div",
+        { class: "graph-tools", role: "group", "aria-label": "Zoom" },
         button("+", "Zoom in", () => this.zoom(1.3)),
         button("−", "Zoom out", () => this.zoom(1 / 1.3)),
         button("Fit", "Show the whole graph", () => this.fit()),
       ),
     );
     this.colours = readColours();
-    this.#listen();
+    gestures(this.canvas, {
+      zoom: (factor, x, y) => this.zoom(factor, x, y),
+      pan: (x, y) => this.pan(x, y),
+      tap: (x, y) => this.onSelect(this.scene?.names[this.#nodeAt(x, y)] ?? null),
+      hover: (x, y) => this.#hover(x === null ? -1 : this.#nodeAt(x, y)),
+    });
+    this.canvas.addEventListener("keydown", (event) => this.#key(event));
     new ResizeObserver(() => this.#resize()).observe(root);
   }
 
@@ -56,15 +69,22 @@ export class GraphView {
         .map((from) => [this.index.get(from), to]),
     );
     const widths = names.map((name, index) => widthFor(name, types[index]));
-    const laid = this.#better(layout(widths, this.edges), names.length <= SMALL ? layout(widths, this.edges, true) : null);
+    const laid = this.#better(
+      layout(widths, this.edges),
+      names.length <= SMALL ? layout(widths, this.edges, true) : null,
+    );
     this.scene = new Scene(names, types, this.edges, laid);
     this.selected = -1;
     this.fitted = false;
-    this.canvas.setAttribute("aria-label", `Graph of ${plural(names.length, "step")} and ${plural(this.edges.length, "dependency").replace("ys", "ies")}`);
+    const edges = plural(this.edges.length, "dependency", "dependencies");
+    this.canvas.setAttribute("aria-label", `Graph of ${plural(names.length, "step")} and ${edges}`);
     this.fit();
   }
 
-  /** Of a layout from left to right and one from top to bottom, the one which is larger on this screen. */
+  /**
+   * Of a layout from left to right and one from top to bottom, the one which is larger on
+   * this screen.
+   */
   #better(across, down) {
     const { width, height } = this.view;
     const scale = (laid) => Math.min(width / laid.width, height / laid.height, 1);
@@ -93,7 +113,10 @@ export class GraphView {
     if (!scene || view.width === 0) return;
     const { width, height } = scene.laid;
     const margin = Math.min(40, view.width / 12);
-    const scale = Math.min((view.width - 2 * margin) / Math.max(1, width), (view.height - 2 * margin) / Math.max(1, height));
+    const scale = Math.min(
+      (view.width - 2 * margin) / Math.max(1, width),
+      (view.height - 2 * margin) / Math.max(1, height),
+    );
     view.scale = Math.max(SMALLEST, Math.min(1.1, scale));
     view.x = (view.width - width * view.scale) / 2;
     view.y = (view.height - height * view.scale) / 2;
@@ -121,9 +144,13 @@ export class GraphView {
   #reveal(node) {
     const { view, scene } = this;
     if (view.scale < 0.3 && scene.names.length > 60) this.zoom(0.8 / view.scale);
-    const [left, top] = [scene.laid.x[node] * view.scale + view.x, scene.laid.y[node] * view.scale + view.y];
+    const [left, top] = [
+      scene.laid.x[node] * view.scale + view.x,
+      scene.laid.y[node] * view.scale + view.y,
+    ];
     const [width, height] = [scene.laid.widths[node] * view.scale, HEIGHT * view.scale];
-    const inside = left >= 8 && top >= 8 && left + width <= view.width - 8 && top + height <= view.height - 8;
+    const inside =
+      left >= 8 && top >= 8 && left + width <= view.width - 8 && top + height <= view.height - 8;
     if (!inside) this.pan(view.width / 2 - left - width / 2, view.height / 2 - top - height / 2);
   }
 
@@ -166,53 +193,6 @@ export class GraphView {
     return tries + duration(node.execution_time);
   }
 
-  #listen() {
-    const { canvas } = this;
-    canvas.addEventListener("wheel", (event) => {
-      event.preventDefault();
-      const lines = event.deltaMode === 1 ? 16 : 1;
-      this.zoom(Math.exp(-event.deltaY * lines * (event.ctrlKey ? 0.01 : 0.0018)), event.offsetX, event.offsetY);
-    }, { passive: false });
-    canvas.addEventListener("pointerdown", (event) => this.#down(event));
-    canvas.addEventListener("pointermove", (event) => this.#moved(event));
-    for (const type of ["pointerup", "pointercancel"]) canvas.addEventListener(type, (event) => this.#up(event));
-    canvas.addEventListener("pointerleave", () => this.#hover(-1));
-    canvas.addEventListener("dblclick", (event) => this.zoom(1.8, event.offsetX, event.offsetY));
-    canvas.addEventListener("keydown", (event) => this.#key(event));
-  }
-
-  #down(event) {
-    this.canvas.setPointerCapture(event.pointerId);
-    this.pointers.set(event.pointerId, { x: event.offsetX, y: event.offsetY });
-    this.travel = this.pointers.size > 1 ? Infinity : 0;
-  }
-
-  #moved(event) {
-    const before = this.pointers.get(event.pointerId);
-    const [x, y] = [event.offsetX, event.offsetY];
-    if (!before) return this.#hover(this.#nodeAt(x, y));
-    const other = [...this.pointers].find(([id]) => id !== event.pointerId)?.[1];
-    if (other) {
-      const apart = (point) => Math.hypot(point.x - other.x, point.y - other.y) || 1;
-      this.zoom(apart({ x, y }) / apart(before), other.x, other.y);
-    } else {
-      this.travel += Math.abs(x - before.x) + Math.abs(y - before.y);
-      if (this.travel > 4) {
-        this.canvas.classList.add("is-panning");
-        this.pan(x - before.x, y - before.y);
-      } else return undefined;
-    }
-    this.pointers.set(event.pointerId, { x, y });
-    return undefined;
-  }
-
-  #up(event) {
-    this.canvas.classList.remove("is-panning");
-    if (!this.pointers.delete(event.pointerId) || this.travel > 4 || event.type === "pointercancel") return;
-    const node = this.#nodeAt(event.offsetX, event.offsetY);
-    this.onSelect(node < 0 ? null : this.scene.names[node]);
-  }
-
   #nodeAt(x, y) {
     const { view, scene } = this;
     const slack = view.scale < 0.24 ? 3 / view.scale : 0;
@@ -232,41 +212,20 @@ export class GraphView {
     if (!this.scene || event.ctrlKey || event.metaKey || event.altKey) return;
     const arrows = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
     if (key in arrows && shiftKey) this.pan(-60 * arrows[key][0], -60 * arrows[key][1]);
-    else if (key in arrows) this.#step(...arrows[key]);
+    else if (key in arrows) this.#choose(this.scene.next(this.selected, ...arrows[key]));
     else if (key === "+" || key === "=") this.zoom(1.3);
     else if (key === "-") this.zoom(1 / 1.3);
     else if (key === "0") this.fit();
-    else if (key === "Home" || key === "End") this.#choose(key === "Home" ? 0 : this.scene.names.length - 1);
-    else if ((key === "Enter" || key === " ") && this.selected >= 0) this.onSelect(this.scene.names[this.selected], true);
+    else if (key === "Home" || key === "End")
+      this.#choose(key === "Home" ? 0 : this.scene.names.length - 1);
+    else if ((key === "Enter" || key === " ") && this.selected >= 0)
+      this.onSelect(this.scene.names[this.selected], true);
     else return;
     event.preventDefault();
   }
 
-  /** The next node in a direction: along an edge to the left and right if there is one, else the nearest there. */
-  #step(dx, dy) {
-    const { x, y, widths } = this.scene.laid;
-    if (this.selected < 0) return this.#choose(0);
-    const from = this.selected;
-    const onwards = this.scene.laid.vertical ? dy : dx;
-    const linked = onwards === 0 ? [] : this.scene.incident[from]
-      .map((edge) => this.edges[edge])
-      .filter((edge) => edge[onwards > 0 ? 0 : 1] === from)
-      .map((edge) => edge[onwards > 0 ? 1 : 0]);
-    const all = linked.length ? linked : x.keys();
-    let best = -1;
-    let least = Infinity;
-    for (const node of all) {
-      const across = x[node] + widths[node] / 2 - x[from] - widths[from] / 2;
-      const down = y[node] - y[from];
-      const along = across * dx + down * dy;
-      if (node === from || (!linked.length && along <= 1)) continue;
-      const cost = linked.length ? Math.abs(this.scene.laid.vertical ? across : down) : along + 4 * Math.abs(dx ? down : across);
-      if (cost < least) [best, least] = [node, cost];
-    }
-    return best >= 0 ? this.#choose(best) : undefined;
-  }
-
   #choose(node) {
+    if (node < 0) return;
     this.selected = node;
     this.#reveal(node);
     this.redraw();

@@ -1,10 +1,17 @@
-// The line above everything: which execution, how it stands, since when, and whether the line is up.
+// The line above everything: which execution, how it stands, since when, and whether the line
+// is up.
 
 import { byId, element, setText } from "./elements.js";
 import { duration, running } from "./format.js";
 import { icon, label } from "./status.js";
 
-const PHASES = { connecting: "Connecting", open: "Live", lost: "Not connected", ended: "Complete", refused: "Refused" };
+const PHASES = {
+  connecting: "Connecting",
+  open: "Live",
+  lost: "Not connected",
+  ended: "Complete",
+  refused: "Refused",
+};
 const THEMES = ["system", "light", "dark"];
 const dark = matchMedia("(prefers-color-scheme: dark)");
 
@@ -40,7 +47,10 @@ export class Header {
       word.dataset.phase = phase;
       setText(word, PHASES[phase]);
     }
-    setText(byId("title"), info?.name ?? (store.following === "latest" ? "Latest execution" : store.following ?? ""));
+    setText(
+      byId("title"),
+      info?.name ?? (store.following === "latest" ? "Latest execution" : (store.following ?? "")),
+    );
     setText(byId("title-id"), store.id ?? "");
     const status = store.status();
     const shown = byId("title-status");
@@ -50,14 +60,19 @@ export class Header {
       shown.replaceChildren(icon(status), label(status));
     }
     shown.hidden = !state;
-    document.title = onList ? "Executions – AetherScript" : `${info?.name ?? "…"} · ${label(status)} – AetherScript`;
+    document.title = onList
+      ? "Executions – AetherScript"
+      : `${info?.name ?? "…"} · ${label(status)} – AetherScript`;
     this.tick();
   }
 
   tick() {
     const { store } = this;
     const over = store.info?.ended_at && !store.past;
-    setText(byId("title-elapsed"), store.document ? (over ? duration : running)(store.elapsed()) : "");
+    setText(
+      byId("title-elapsed"),
+      store.document ? (over ? duration : running)(store.elapsed()) : "",
+    );
   }
 }
 
@@ -80,14 +95,38 @@ function keep(theme) {
 /** Fills the dialog which explains signs and keys. */
 export function explain(dialog, statuses) {
   const keys = [
-    ["/", "Search"], ["1 2 3", "Graph, timeline, list"], ["E", "Executions"], ["Arrows, Home, End", "Move in the graph, the timeline and the list"],
-    ["Enter", "Open the step"], ["Esc", "Close it"], ["+ − 0", "Graph: zoom, show everything"], ["Shift + arrows", "Graph: pan"], ["?", "This help"],
+    ["/", "Search"],
+    ["1 2 3", "Graph, timeline, list"],
+    ["E", "Executions"],
+    ["Arrows, Home, End", "Move in the graph, the timeline and the list"],
+    ["Enter", "Open the step"],
+    ["Esc", "Close it"],
+    ["+ − 0", "Graph: zoom, show everything"],
+    ["Shift + arrows", "Graph: pan"],
+    ["?", "This help"],
   ];
   dialog.replaceChildren(
     element("h2", { id: "help-title" }, "Signs and keys"),
-    element("p", { class: "links" }, statuses.map((status) => element("span", { class: `status-word is-${status}` }, icon(status), label(status)))),
+    element(
+      "p",
+      { class: "links" },
+      statuses.map((status) =>
+        element("span", { class: `status-word is-${status}` }, icon(status), label(status)),
+      ),
+    ),
     element("p", {}, " "),
-    element("dl", { class: "keys" }, keys.flatMap(([key, what]) => [element("dt", {}, element("kbd", {}, key)), element("dd", {}, what)])),
-    element("form", { method: "dialog", class: "actions" }, element("button", { class: "primary" }, "Close")),
+    element(
+      "dl",
+      { class: "keys" },
+      keys.flatMap(([key, what]) => [
+        element("dt", {}, element("kbd", {}, key)),
+        element("dd", {}, what),
+      ]),
+    ),
+    element(
+      "form",
+      { method: "dialog", class: "actions" },
+      element("button", { class: "primary" }, "Close"),
+    ),
   );
 }

@@ -1,8 +1,12 @@
-// Which layer each node is in, and in which order, so that few edges cross (Sugiyama, Tagawa, Toda 1981).
+// Which layer each node is in, and in which order, so that few edges cross (Sugiyama, Tagawa,
+// Toda 1981).
 
 const SWEEPS = 24;
 
-/** Layers by the longest way from a source; a node with more dependents than dependencies stands near them. */
+/**
+ * Layers by the longest way from a source; a node with more dependents than dependencies
+ * stands near them.
+ */
 export function rank(count, edges) {
   const { into, out } = neighbours(count, edges);
   const ranks = new Int32Array(count);
@@ -29,7 +33,10 @@ function neighbours(count, edges) {
   return { into, out };
 }
 
-/** The graph with a bend in each layer which an edge passes; without bends, edges of any length stay as they are. */
+/**
+ * The graph with a bend in each layer which an edge passes; without bends, edges of any length
+ * stay as they are.
+ */
 export function chains(ranks, edges, bent) {
   const rankOf = [...ranks];
   const links = [];
@@ -51,15 +58,24 @@ export function chains(ranks, edges, bent) {
 export function order(graph, careful) {
   const layers = firstOrder(graph);
   const position = new Float64Array(graph.rankOf.length);
-  const number = (layer) => layer.forEach((node, index) => (position[node] = careful ? index : index / layer.length));
+  const number = (layer) =>
+    layer.forEach((node, index) => (position[node] = careful ? index : index / layer.length));
   layers.forEach(number);
-  let best = careful ? { crossings: crossings(graph, layers, position), layers: copy(layers) } : null;
+  let best = careful
+    ? { crossings: crossings(graph, layers, position), layers: copy(layers) }
+    : null;
   let stale = 0;
-  for (let sweep = 0; sweep < (careful ? SWEEPS : 6) && stale < 6 && best?.crossings !== 0; sweep += 1) {
+  for (
+    let sweep = 0;
+    sweep < (careful ? SWEEPS : 6) && stale < 6 && best?.crossings !== 0;
+    sweep += 1
+  ) {
     const downwards = sweep % 2 === 0;
     const side = downwards ? graph.into : graph.out;
     for (const layer of downwards ? layers : [...layers].reverse()) {
-      const wanted = new Map(layer.map((node) => [node, middle(side[node], position) ?? position[node]]));
+      const wanted = new Map(
+        layer.map((node) => [node, middle(side[node], position) ?? position[node]]),
+      );
       layer.sort((a, b) => wanted.get(a) - wanted.get(b));
       number(layer);
     }
@@ -105,7 +121,9 @@ function middle(nodes, position) {
   if (at.length === 2) return (at[0] + at[1]) / 2;
   const left = at[half - 1] - at[0];
   const right = at.at(-1) - at[half];
-  return left + right ? (at[half - 1] * right + at[half] * left) / (left + right) : (at[half - 1] + at[half]) / 2;
+  return left + right
+    ? (at[half - 1] * right + at[half] * left) / (left + right)
+    : (at[half - 1] + at[half]) / 2;
 }
 
 /** Swaps neighbours in a layer as long as that removes crossings. */
@@ -129,7 +147,10 @@ function exchange({ into, out }, layer, position) {
   }
 }
 
-/** How many edges cross between layers next to each other: inversions, counted in a Fenwick tree. */
+/**
+ * How many edges cross between layers next to each other: inversions, counted in a Fenwick
+ * tree.
+ */
 function crossings({ out }, layers, position) {
   let total = 0;
   for (let at = 0; at + 1 < layers.length; at += 1) {

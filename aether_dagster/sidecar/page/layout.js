@@ -1,4 +1,5 @@
-// Where each node stands: connected parts in layers from left to right, or from top to bottom, and the parts packed.
+// Where each node stands: connected parts in layers from left to right, or from top to bottom,
+// and the parts packed.
 
 import { chains, order, rank } from "./layers.js";
 import { inColumns, place } from "./placement.js";
@@ -11,8 +12,10 @@ const READABLE = 2500; // So many nodes and bends get the careful way; more woul
 /**
  * Lays out a graph, in layers from left to right or, if `vertical`, from top to bottom.
  *
- * `widths` has each node's width; `edges` are pairs of indexes, where a dependency comes before its dependents.
- * Returns `{x, y, widths, width, height, routes}`: upper left corners, and for each edge its points: curves from
+ * `widths` has each node's width; `edges` are pairs of indexes, where a dependency comes before
+ * its dependents.
+ * Returns `{x, y, widths, width, height, routes}`: upper left corners, and for each edge its
+ * points: curves from
  * an even point to the next, straight on from an odd one.
  */
 export function layout(widths, edges, vertical = false) {
@@ -44,7 +47,9 @@ function drawn(part, widths, edges, vertical) {
   const layers = order(graph, careful);
   const heights = sizes.map(() => HEIGHT);
   const [along, across] = vertical ? [heights, sizes] : [sizes, heights];
-  const placed = careful ? place(graph, layers, along, across) : inColumns(layers, sizes, HEIGHT, SHAPE);
+  const placed = careful
+    ? place(graph, layers, along, across)
+    : inColumns(layers, sizes, HEIGHT, SHAPE);
   const route = graph.chains.map((chain) => routed(chain, placed, along, across, vertical));
   const [x, y] = vertical ? [placed.across, placed.along] : [placed.along, placed.across];
   const [width, height] = vertical ? placed.size.reverse() : placed.size;
@@ -53,7 +58,8 @@ function drawn(part, widths, edges, vertical) {
 
 function routed(chain, placed, along, across, vertical) {
   const points = [];
-  const add = (forward, sideways) => points.push(...(vertical ? [sideways, forward] : [forward, sideways]));
+  const add = (forward, sideways) =>
+    points.push(...(vertical ? [sideways, forward] : [forward, sideways]));
   chain.forEach((at, index) => {
     const [start, side] = [placed.along[at], placed.across[at]];
     if (at < along.length) add(index === 0 ? start + along[at] : start, side + across[at] / 2);
@@ -89,7 +95,10 @@ function parts(count, edges) {
 
 /** Parts in rows, large ones first, filled from the left. */
 function pack(boxes) {
-  const area = boxes.reduce((sum, box) => sum + (box.width + PART_GAP) * (box.height + PART_GAP), 0);
+  const area = boxes.reduce(
+    (sum, box) => sum + (box.width + PART_GAP) * (box.height + PART_GAP),
+    0,
+  );
   const widest = Math.max(0, ...boxes.map((box) => box.width));
   const limit = Math.max(widest, Math.sqrt(area * SHAPE));
   let left = 0;

@@ -8,7 +8,8 @@ import { Table, textCell } from "./table.js";
 export class ListView {
   constructor(root, store, { onSelect }) {
     this.store = store;
-    const node = (name) => store.node(name) ?? { status: "pending", retry_count: 0, execution_time: 0 };
+    const node = (name) =>
+      store.node(name) ?? { status: "pending", retry_count: 0, execution_time: 0 };
     const place = (name) => this.places.get(name);
     const started = (name) => store.attemptsOf(name)[0]?.started ?? Infinity;
     const by = (of) => (a, b) => of(a) - of(b) || place(a) - place(b);
@@ -17,12 +18,50 @@ export class ListView {
       onOpen: onSelect,
       sort: null,
       columns: [
-        { key: "status", title: "Status", width: "minmax(150px, .9fr)", render: statusCell(node), compare: by((name) => STATUSES.indexOf(node(name).status)) },
-        { key: "name", title: "Step", width: "minmax(160px, 1.8fr)", render: nameCell, compare: (a, b) => a.localeCompare(b, undefined, { numeric: true }) },
-        { key: "type", title: "Type", width: "minmax(90px, 1fr)", render: textCell((name) => store.steps.get(name)?.type ?? ""), compare: (a, b) => (store.steps.get(a)?.type ?? "").localeCompare(store.steps.get(b)?.type ?? "") || place(a) - place(b) },
-        { key: "attempt", title: "Attempt", width: "76px", render: textCell((name) => attempt(node(name))), compare: by((name) => node(name).retry_count) },
-        { key: "started", title: "Started", width: "100px", render: textCell((name) => clockTime(started(name))), compare: by(started) },
-        { key: "time", title: "Time", width: "90px", render: textCell((name) => this.#time(name, node(name))), compare: by((name) => store.elapsedOf(name)) },
+        {
+          key: "status",
+          title: "Status",
+          width: "minmax(150px, .9fr)",
+          render: statusCell(node),
+          compare: by((name) => STATUSES.indexOf(node(name).status)),
+        },
+        {
+          key: "name",
+          title: "Step",
+          width: "minmax(160px, 1.8fr)",
+          render: nameCell,
+          compare: (a, b) => a.localeCompare(b, undefined, { numeric: true }),
+        },
+        {
+          key: "type",
+          title: "Type",
+          width: "minmax(90px, 1fr)",
+          render: textCell((name) => store.steps.get(name)?.type ?? ""),
+          compare: (a, b) =>
+            (store.steps.get(a)?.type ?? "").localeCompare(store.steps.get(b)?.type ?? "") ||
+            place(a) - place(b),
+        },
+        {
+          key: "attempt",
+          title: "Attempt",
+          width: "76px",
+          render: textCell((name) => attempt(node(name))),
+          compare: by((name) => node(name).retry_count),
+        },
+        {
+          key: "started",
+          title: "Started",
+          width: "100px",
+          render: textCell((name) => clockTime(started(name))),
+          compare: by(started),
+        },
+        {
+          key: "time",
+          title: "Time",
+          width: "90px",
+          render: textCell((name) => this.#time(name, node(name))),
+          compare: by((name) => store.elapsedOf(name)),
+        },
       ],
     });
   }
@@ -52,7 +91,8 @@ export class ListView {
   }
 }
 
-const attempt = ({ status, retry_count: retries }) => (status === "pending" ? "–" : String(retries + 1));
+const attempt = ({ status, retry_count: retries }) =>
+  status === "pending" ? "–" : String(retries + 1);
 
 function nameCell(cell, name) {
   cell.classList.add("name");

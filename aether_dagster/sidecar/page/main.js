@@ -42,13 +42,24 @@ const executions = new ExecutionsView(byId("view-executions"), {
   },
 });
 const header = new Header(store, { onTheme: () => graph.themed() });
-const banner = new Banner(store, { onRetry: () => store.stream.retryNow(), onLive: () => store.show(null) });
+const banner = new Banner(store, {
+  onRetry: () => store.stream.retryNow(),
+  onLive: () => store.show(null),
+});
 
 let view = null;
 let version = null;
 
 document.documentElement.classList.toggle("is-embedded", address.embedded);
-explain(byId("help"), ["pending", "executing", "succeeded", "failed", "retrying", "cancelled", "blocked"]);
+explain(byId("help"), [
+  "pending",
+  "executing",
+  "succeeded",
+  "failed",
+  "retrying",
+  "cancelled",
+  "blocked",
+]);
 
 address.follow((to) => {
   const chosen = to.view === "executions" || VIEWS.includes(to.view) ? to.view : "graph";
@@ -72,10 +83,25 @@ function show(chosen) {
     tab.tabIndex = each === view ? 0 : -1;
   }
   byId("search").placeholder = `Search ${onList ? "executions" : "steps"} ( / )`;
-  byId("tabs").hidden = byId("chips").hidden = byId("panel").hidden = byId("replay").hidden = onList;
+  byId("tabs").hidden =
+    byId("chips").hidden =
+    byId("panel").hidden =
+    byId("replay").hidden =
+      onList;
   byId("to-executions").toggleAttribute("aria-current", onList);
-  byId("to-executions").href = address.write({ ...address.read(), view: "executions", node: null, version: null });
-  byId("brand").href = address.write({ ...address.read(), execution: "latest", view: "graph", node: null, version: null });
+  byId("to-executions").href = address.write({
+    ...address.read(),
+    view: "executions",
+    node: null,
+    version: null,
+  });
+  byId("brand").href = address.write({
+    ...address.read(),
+    execution: "latest",
+    view: "graph",
+    node: null,
+    version: null,
+  });
   if (!onList) executions.close();
   refresh();
 }
@@ -98,8 +124,14 @@ function refresh() {
   if (view === "timeline") timeline.show(names);
   if (view === "list") list.show(names);
   const none = !store.document
-    ? store.following === "latest" ? "Waiting for an execution…" : "Loading…"
-    : view === "timeline" && timeline.count === 0 ? "No such step has begun." : names.length ? "" : "No such step.";
+    ? store.following === "latest"
+      ? "Waiting for an execution…"
+      : "Loading…"
+    : view === "timeline" && timeline.count === 0
+      ? "No such step has begun."
+      : names.length
+        ? ""
+        : "No such step.";
   byId("empty").hidden = !none || store.connection.phase === "refused";
   byId("empty").textContent = none;
 }
@@ -127,7 +159,8 @@ store.addEventListener("execution", () => {
 store.addEventListener("nodes", later);
 store.addEventListener("versions", () => replay.update());
 store.addEventListener("moment", () => {
-  // The address follows the slider, so that it can be shared; while it plays, it would only flicker.
+  // The address follows the slider, so that it can be shared; while it plays, it would only
+  // flicker.
   if (!store.player) {
     version = store.past ? String(store.past.version) : null;
     address.go({ version }, { replace: true });

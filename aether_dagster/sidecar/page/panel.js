@@ -32,14 +32,20 @@ export class Panel {
     const attempts = node ? store.attemptsOf(name) : [];
     // A snapshot's `execution_time` differs each time while a step runs; `tick` shows it.
     const shown = JSON.stringify(
-      node ? [name, { ...node, execution_time: 0 }, attempts.length, Boolean(this.records)] : [store.id, store.document.context, store.info, store.document.report],
+      node
+        ? [name, { ...node, execution_time: 0 }, attempts.length, Boolean(this.records)]
+        : [store.id, store.document.context, store.info, store.document.report],
     );
     if (shown !== this.drawn) {
       this.drawn = shown;
-      const opened = this.root.contains(document.activeElement) ? document.activeElement.dataset.keep : null;
+      const opened = this.root.contains(document.activeElement)
+        ? document.activeElement.dataset.keep
+        : null;
       this.time = element("span", { class: "tabular" });
       this.root.classList.toggle("is-overview", !node);
-      this.root.replaceChildren(...(node ? this.#node(node, attempts) : this.#overview()).filter(Boolean));
+      this.root.replaceChildren(
+        ...(node ? this.#node(node, attempts) : this.#overview()).filter(Boolean),
+      );
       if (opened) this.root.querySelector(`[data-keep="${opened}"]`)?.focus();
       if (node && attempts.length) this.#ask(node);
     }
@@ -50,7 +56,11 @@ export class Panel {
     const { store, name } = this;
     if (!this.time || !store.document) return;
     const node = name === null ? null : store.node(name);
-    if (!node) setText(this.time, store.finalized && !store.past ? duration(store.elapsed()) : running(store.elapsed()));
+    if (!node)
+      setText(
+        this.time,
+        store.finalized && !store.past ? duration(store.elapsed()) : running(store.elapsed()),
+      );
     else if (node.status === "executing") setText(this.time, running(store.elapsedOf(name)));
     else setText(this.time, node.status === "pending" ? "" : duration(node.execution_time));
   }
@@ -58,10 +68,20 @@ export class Panel {
   #node(node, attempts) {
     const { name, store } = this;
     const step = store.steps.get(name) ?? {};
-    const dependents = store.names.filter((other) => store.steps.get(other).dependencies?.includes(name));
+    const dependents = store.names.filter((other) =>
+      store.steps.get(other).dependencies?.includes(name),
+    );
     const look = appearance(node);
-    const tries = Number.isInteger(step.retries) && step.retries > 0 ? ` of at most ${step.retries + 1}` : "";
-    const close = { type: "button", class: "close", "aria-label": "Close the step", title: "Close (Esc)", onclick: () => this.onSelect(null), "data-keep": "close" };
+    const tries =
+      Number.isInteger(step.retries) && step.retries > 0 ? ` of at most ${step.retries + 1}` : "";
+    const close = {
+      type: "button",
+      class: "close",
+      "aria-label": "Close the step",
+      title: "Close (Esc)",
+      onclick: () => this.onSelect(null),
+      "data-keep": "close",
+    };
     return [
       element("header", {}, element("h2", {}, name), element("button", close, "×")),
       element("p", { class: `status-word is-${look}` }, icon(look), describe(node)),
@@ -87,31 +107,68 @@ export class Panel {
 
   #links(names) {
     if (!names.length) return null;
-    const links = names.slice(0, MOST_LINKS).map((name) =>
-      element("button", { type: "button", class: "link", onclick: () => this.onSelect(name) }, name),
-    );
+    const links = names
+      .slice(0, MOST_LINKS)
+      .map((name) =>
+        element(
+          "button",
+          { type: "button", class: "link", onclick: () => this.onSelect(name) },
+          name,
+        ),
+      );
     const more = names.length - links.length;
-    return element("span", { class: "links" }, links, more ? element("span", { class: "muted" }, `and ${more} more`) : null);
+    return element(
+      "span",
+      { class: "links" },
+      links,
+      more ? element("span", { class: "muted" }, `and ${more} more`) : null,
+    );
   }
 
   #compared(attempts) {
     const records = new Map((this.records ?? []).map((entry) => [entry.attempt, entry.record]));
     const row = (title, of) =>
-      element("tr", {}, element("th", { scope: "row" }, title), attempts.map((entry) => element("td", {}, of(entry, records.get(entry.attempt)) ?? "–")));
-    const status = ({ status: word }) => element("span", { class: `status-word is-${word}` }, icon(word), label(word));
-    return element(
-      "div", { class: "compare", tabindex: 0, role: "region", "aria-label": "Attempts side by side" },
       element(
-        "table", {},
-        element("thead", {}, element("tr", {}, element("td", {}), attempts.map(({ attempt }) => element("th", { scope: "col" }, `Attempt ${attempt}`)))),
+        "tr",
+        {},
+        element("th", { scope: "row" }, title),
+        attempts.map((entry) => element("td", {}, of(entry, records.get(entry.attempt)) ?? "–")),
+      );
+    const status = ({ status: word }) =>
+      element("span", { class: `status-word is-${word}` }, icon(word), label(word));
+    return element(
+      "div",
+      { class: "compare", tabindex: 0, role: "region", "aria-label": "Attempts side by side" },
+      element(
+        "table",
+        {},
         element(
-          "tbody", {},
+          "thead",
+          {},
+          element(
+            "tr",
+            {},
+            element("td", {}),
+            attempts.map(({ attempt }) => element("th", { scope: "col" }, `Attempt ${attempt}`)),
+          ),
+        ),
+        element(
+          "tbody",
+          {},
           row("Status", status),
           row("Started", ({ started }) => clockTime(started)),
-          row("Time", ({ started, ended }) => (ended === null ? "running" : duration(ended - started))),
+          row("Time", ({ started, ended }) =>
+            ended === null ? "running" : duration(ended - started),
+          ),
           row("Error", (_, record) => failure(record?.error, { folded: true })),
-          row("Output", (_, record) => (record?.output_payload === null || !record ? null : payload(record.output_payload, "Output of the attempt"))),
-          row("Input", (_, record) => (record ? payload(record.input_payload, "Input of the attempt") : null)),
+          row("Output", (_, record) =>
+            record?.output_payload === null || !record
+              ? null
+              : payload(record.output_payload, "Output of the attempt"),
+          ),
+          row("Input", (_, record) =>
+            record ? payload(record.input_payload, "Input of the attempt") : null,
+          ),
         ),
       ),
     );
@@ -122,10 +179,12 @@ export class Panel {
     const { name, store } = this;
     const attempts = store.attemptsOf(name);
     if (attempts.length < 2) return;
-    const key = `${store.id}/${name}/${attempts.map(({ attempt, ended }) => `${attempt}:${ended !== null}`)}`;
+    const states = attempts.map(({ attempt, ended }) => `${attempt}:${ended !== null}`);
+    const key = `${store.id}/${name}/${states}`;
     if (this.asked === key && this.records) return;
     this.asked = key;
-    const path = `executions/${encodeURIComponent(store.id)}/attempts?node=${encodeURIComponent(name)}`;
+    const [id, node] = [store.id, name].map(encodeURIComponent);
+    const path = `executions/${id}/attempts?node=${node}`;
     const found = await fetchJson(path).catch(() => null);
     if (!found || this.asked !== key || this.name !== name) return;
     this.records = found.nodes[name] ?? [];
@@ -137,7 +196,8 @@ export class Panel {
     const { store } = this;
     const { pipeline, context, report } = store.document;
     const info = store.info ?? {};
-    const table = (entries) => (entries.length ? facts(entries) : element("p", { class: "muted" }, "None"));
+    const table = (entries) =>
+      entries.length ? facts(entries) : element("p", { class: "muted" }, "None");
     return [
       element("header", {}, element("h2", {}, info.name ?? pipeline.id)),
       info.description ? element("p", { class: "muted" }, info.description) : null,
@@ -157,8 +217,12 @@ export class Panel {
       table(Object.entries(context.artifacts)),
       element("h3", {}, "Environment"),
       table(Object.entries(context.environment_vars)),
-      ...(context.secret_store ? [element("h3", {}, "Secret store"), element("p", { class: "mono" }, context.secret_store)] : []),
-      ...(context.active_plugins?.length ? [element("h3", {}, "Plugins"), element("p", {}, context.active_plugins.join(", "))] : []),
+      ...(context.secret_store
+        ? [element("h3", {}, "Secret store"), element("p", { class: "mono" }, context.secret_store)]
+        : []),
+      ...(context.active_plugins?.length
+        ? [element("h3", {}, "Plugins"), element("p", {}, context.active_plugins.join(", "))]
+        : []),
       ...(report ? [element("h3", {}, "Report"), payload(report, "Report")] : []),
     ];
   }

@@ -9,7 +9,8 @@ const WIDEST = 150;
 /**
  * Each node as near to the middle of its neighbours as the order in its layer lets it.
  *
- * `along` has each node's size in the direction of the edges, `across` in the direction of its layer.
+ * `along` has each node's size in the direction of the edges, `across` in the direction of its
+ * layer.
  */
 export function place(graph, layers, along, across) {
   const { real, rankOf, into, out } = graph;
@@ -50,7 +51,8 @@ export function place(graph, layers, along, across) {
   layers.forEach((layer, at) => {
     let steepest = 0;
     for (const node of layer) {
-      for (const to of out[node]) steepest = Math.max(steepest, Math.abs(middle[to] - middle[node]));
+      for (const to of out[node])
+        steepest = Math.max(steepest, Math.abs(middle[to] - middle[node]));
     }
     lefts.push(lefts[at] + columns[at] + Math.min(WIDEST, NEAREST + steepest / 8));
   });
@@ -66,7 +68,8 @@ export function place(graph, layers, along, across) {
 }
 
 /**
- * The positions nearest to the wanted ones (least squares) which keep order and gaps: pool adjacent violators,
+ * The positions nearest to the wanted ones (least squares) which keep order and gaps: pool
+ * adjacent violators,
  * after the gaps above each are taken off.
  */
 function spread(layer, wanted, gap, middle) {
@@ -74,7 +77,11 @@ function spread(layer, wanted, gap, middle) {
   let above = 0;
   layer.forEach((node, index) => {
     if (index) above += gap(layer[index - 1], node);
-    let block = { at: wanted[index].at - above, weight: wanted[index].weight, members: [[node, above]] };
+    let block = {
+      at: wanted[index].at - above,
+      weight: wanted[index].weight,
+      members: [[node, above]],
+    };
     while (blocks.length && blocks.at(-1).at >= block.at) {
       const upper = blocks.pop();
       const weight = upper.weight + block.weight;
@@ -91,7 +98,10 @@ function spread(layer, wanted, gap, middle) {
   }
 }
 
-/** For thousands of nodes: layers as columns, a long layer as several, so that the whole is as wide as a window. */
+/**
+ * For thousands of nodes: layers as columns, a long layer as several, so that the whole is as
+ * wide as a window.
+ */
 export function inColumns(layers, widths, height, shape) {
   const count = widths.length;
   const x = new Float64Array(count);
@@ -116,5 +126,11 @@ export function inColumns(layers, widths, height, shape) {
       left += wide + (part + 1 < split ? NODE_GAP : NEAREST * 1.5);
     }
   }
-  return { along: x, across: y, column: [], columns: [], size: [left - NEAREST * 1.5, tallest * step - NODE_GAP] };
+  return {
+    along: x,
+    across: y,
+    column: [],
+    columns: [],
+    size: [left - NEAREST * 1.5, tallest * step - NODE_GAP],
+  };
 }

@@ -9,12 +9,26 @@ export class Replay {
   constructor(store) {
     this.store = store;
     this.root = byId("replay");
-    this.slider = element("input", { type: "range", min: 1, max: 1, step: 1, value: 1, "aria-label": "Version" });
+    this.slider = element("input", {
+      type: "range",
+      min: 1,
+      max: 1,
+      step: 1,
+      value: 1,
+      "aria-label": "Version",
+    });
     this.slider.addEventListener("input", () => store.show(Number(this.slider.value)));
     this.button = element("button", { type: "button", onclick: () => this.#toggle() }, "Replay");
-    this.speed = element("select", { "aria-label": "Speed" }, SPEEDS.map((speed) => element("option", { value: speed }, `${speed}×`)));
+    this.speed = element(
+      "select",
+      { "aria-label": "Speed" },
+      SPEEDS.map((speed) => element("option", { value: speed }, `${speed}×`)),
+    );
     this.speed.value = "1";
-    this.speed.addEventListener("change", () => this.store.player && this.store.play(Number(this.speed.value)));
+    this.speed.addEventListener(
+      "change",
+      () => this.store.player && this.store.play(Number(this.speed.value)),
+    );
     this.now = element("button", { type: "button", onclick: () => store.show(null) }, "Now");
     this.place = element("output", { for: "replay-slider" });
     this.slider.id = "replay-slider";
@@ -33,8 +47,10 @@ export class Replay {
     this.slider.max = Math.max(1, head);
     this.slider.disabled = head < 2;
     this.button.disabled = head < 2;
-    if (document.activeElement !== this.slider || store.player || !past) this.slider.value = version;
-    const words = head === 0 ? "" : `Version ${version.toLocaleString()} of ${head.toLocaleString()}`;
+    if (document.activeElement !== this.slider || store.player || !past)
+      this.slider.value = version;
+    const words =
+      head === 0 ? "" : `Version ${version.toLocaleString()} of ${head.toLocaleString()}`;
     const text = shown && head ? `${words} · ${clockTime(shown.timestamp)}` : words;
     setText(this.place, text);
     this.slider.setAttribute("aria-valuetext", text);

@@ -1,20 +1,28 @@
 // Draws a laid-out graph on a canvas: what is in view, in the detail which its size allows.
 
 import { HEIGHT } from "./layout.js";
+import { drawMarks } from "./marks.js";
 import { drawIcon } from "./status.js";
+import { nextNode } from "./walk.js";
 
 const DETAIL = 0.55; // From this scale on a second line is readable,
 const NAMES = 0.24; // and from this one a name.
 const EDGES_AT_ONCE = 400;
-// From afar each status still has a form: what has not run is hollow, what runs points onwards.
-const FORMS = { pending: "hollow", blocked: "hollow", executing: "pointed", retrying: "split" };
 const FONT = 'system-ui, -apple-system, "Segoe UI", Roboto, "Liberation Sans", sans-serif';
 
 /** Colours as the style sheet has them for the theme. */
 export function readColours() {
   const style = getComputedStyle(document.documentElement);
   const colour = (name) => style.getPropertyValue(`--${name}`).trim();
-  const statuses = ["pending", "blocked", "executing", "succeeded", "failed", "retrying", "cancelled"];
+  const statuses = [
+    "pending",
+    "blocked",
+    "executing",
+    "succeeded",
+    "failed",
+    "retrying",
+    "cancelled",
+  ];
   return {
     ...Object.fromEntries(statuses.map((status) => [status, colour(`status-${status}`)])),
     sign: colour("sign"),
@@ -28,7 +36,10 @@ export function readColours() {
 }
 
 export class Scene {
-  /** `names` are the nodes' names, `types` their second lines, `edges` pairs of indexes, `laid` from `layout`. */
+  /**
+   * `names` are the nodes' names, `types` their second lines, `edges` pairs of indexes,
+   * `laid` from `layout`.
+   */
   constructor(names, types, edges, laid) {
     Object.assign(this, { names, types, edges, laid });
     this.boxes = laid.routes.map(bounds);
@@ -45,15 +56,26 @@ export class Scene {
     const { laid } = this;
     for (let node = laid.x.length - 1; node >= 0; node -= 1) {
       const inside =
-        x >= laid.x[node] - slack && x <= laid.x[node] + laid.widths[node] + slack &&
-        y >= laid.y[node] - slack && y <= laid.y[node] + HEIGHT + slack;
+        x >= laid.x[node] - slack &&
+        x <= laid.x[node] + laid.widths[node] + slack &&
+        y >= laid.y[node] - slack &&
+        y <= laid.y[node] + HEIGHT + slack;
       if (inside) return node;
     }
     return -1;
   }
 
   /**
-   * `view` is `{x, y, scale, width, height, ratio}`; `look` gives `statusOf(node)`, `second(node)`, `faded(node)`, `selected`
+   * The next node in a direction, or -1: where an edge leads if it leads there, else the
+   * nearest.
+   */
+  next(from, dx, dy) {
+    return from < 0 ? 0 : nextNode(this, from, dx, dy);
+  }
+
+  /**
+   * `view` is `{x, y, scale, width, height, ratio}`; `look` gives `statusOf(node)`,
+   * `second(node)`, `faded(node)`, `selected`
    * and `hovered`.
    */
   draw(context, view, colours, look) {
@@ -69,7 +91,7 @@ export class Scene {
     };
     this.#edges(context, scale, seen, colours, look);
     const nodes = this.#inView(seen);
-    if (scale < NAMES) this.#marks(context, scale, nodes, colours, look);
+    if (scale < NAMES) drawMarks(context, scale, this.laid, nodes, colours, look);
     else this.#boxes(context, scale, nodes, colours, look);
     return nodes.length;
   }
@@ -78,7 +100,12 @@ export class Scene {
     const { x, y, widths } = this.laid;
     const nodes = [];
     for (let node = 0; node < x.length; node += 1) {
-      if (x[node] <= right && x[node] + widths[node] >= left && y[node] <= bottom && y[node] + HEIGHT >= top) {
+      if (
+        x[node] <= right &&
+        x[node] + widths[node] >= left &&
+        y[node] <= bottom &&
+        y[node] + HEIGHT >= top
+      ) {
         nodes.push(node);
       }
     }
@@ -94,10 +121,12 @@ export class Scene {
     context.beginPath();
     for (let edge = 0; edge < this.boxes.length; edge += 1) {
       const box = this.boxes[edge];
-      if (box[0] > seen.right || box[2] < seen.left || box[1] > seen.bottom || box[3] < seen.top) continue;
+      if (box[0] > seen.right || box[2] < seen.left || box[1] > seen.bottom || box[3] < seen.top)
+        continue;
       trace(context, this.laid.routes[edge], straight, this.laid.vertical);
       drawn += 1;
-      // One long path costs more than several short ones: the rasteriser looks for crossings in each.
+      // One long path costs more than several short ones: the rasteriser looks for
+      // crossings in each.
       if (drawn % EDGES_AT_ONCE === 0) {
         context.stroke();
         context.beginPath();
@@ -114,49 +143,6 @@ export class Scene {
     context.stroke();
   }
 
-  /** From afar: a block of colour for each node, and a shape of its own for those which need a look. */
-  #marks(context, scale, nodes, colours, { statusOf, faded, selected }) {
-    const { x, y, widths } = this.laid;
-    const byStatus = {};
-    for (const node of nodes) (byStatus[statusOf(node) + (faded(node) ? "~" : "")] ??= []).push(node);
-    const line = Math.min(HEIGHT / 5, 1 / scale);
-    for (const [key, members] of Object.entries(byStatus)) {
-      const status = key.replace("~", "");
-      const form = FORMS[status] ?? "whole";
-      context.globalAlpha = key.endsWith("~") ? 0.15 : 0.9;
-      context.fillStyle = form === "hollow" ? colours.node : colours[status];
-      for (const node of members) context.fillRect(x[node], y[node], widths[node], HEIGHT);
-      context.fillStyle = context.strokeStyle = form === "hollow" ? colours[status] : colours.node;
-      context.lineWidth = line;
-      for (const node of members) {
-        const [left, top, width] = [x[node], y[node], widths[node]];
-        if (form === "hollow") context.strokeRect(left + line / 2, top + line / 2, width - line, HEIGHT - line);
-        else if (form === "split") context.fillRect(left + width / 2 - 1.2 * line, top, 2.4 * line, HEIGHT);
-        else if (form === "pointed") {
-          context.beginPath();
-          for (const edge of [top, top + HEIGHT]) {
-            context.moveTo(left + width - HEIGHT, edge);
-            context.lineTo(left + width, edge);
-            context.lineTo(left + width, top + HEIGHT / 2);
-          }
-          context.fill();
-        }
-      }
-    }
-    context.globalAlpha = 1;
-    const size = Math.min(13 / scale, 130);
-    for (const node of (byStatus.failed ?? []).slice(0, 1500)) {
-      const [left, top] = [x[node] + (widths[node] - size) / 2, y[node] + (HEIGHT - size) / 2];
-      drawIcon(context, "failed", left, top, size, colours, colours.node);
-    }
-    if (selected >= 0) {
-      context.strokeStyle = colours.accent;
-      context.lineWidth = 2.5 / scale;
-      const space = 3 / scale;
-      context.strokeRect(x[selected] - space, y[selected] - space, widths[selected] + 2 * space, HEIGHT + 2 * space);
-    }
-  }
-
   #boxes(context, scale, nodes, colours, { statusOf, second, faded, selected, hovered }) {
     const { x, y, widths } = this.laid;
     const detail = scale >= DETAIL;
@@ -169,7 +155,8 @@ export class Scene {
       context.beginPath();
       context.roundRect(left, top, width, HEIGHT, 7);
       context.fill();
-      context.strokeStyle = node === hovered ? colours.muted : status === "pending" ? colours.border : colours[status];
+      context.strokeStyle =
+        node === hovered ? colours.muted : status === "pending" ? colours.border : colours[status];
       context.lineWidth = status === "pending" ? 1 : 1.4;
       if (status === "pending" || status === "blocked") context.setLineDash([4, 3]);
       context.stroke();
@@ -224,9 +211,14 @@ function fitted(context, text, room) {
   return `${text.slice(0, fits)}…`;
 }
 
-/** About how wide a node must be for its name and type, without asking a canvas ten thousand times. */
+/**
+ * About how wide a node must be for its name and type, without asking a canvas ten thousand
+ * times.
+ */
 export const widthFor = (name, type) =>
-  Math.round(Math.min(260, Math.max(132, 56 + Math.max(name.length * 7.6, type.length * 6.2 + 58))));
+  Math.round(
+    Math.min(260, Math.max(132, 56 + Math.max(name.length * 7.6, type.length * 6.2 + 58))),
+  );
 
 function bounds(route) {
   let [left, top, right, bottom] = [Infinity, Infinity, -Infinity, -Infinity];

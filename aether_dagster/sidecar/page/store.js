@@ -1,15 +1,18 @@
-// One execution as the page knows it: folded frames, its graph, its attempts, and which moment is shown.
+// One execution as the page knows it: folded frames, its graph, its attempts, and which moment
+// is shown.
 
 import { Attempts } from "./attempts.js";
 import { Connection, fetchJson } from "./connection.js";
-import { fold, splitPath } from "./fold.js";
+import { fold, touchedNodes } from "./fold.js";
+import { Moments } from "./moments.js";
 
 const ASK_AGAIN = 2000;
 const SETTLED = 700;
 const LONGEST = 30_000;
 
 /**
- * Events: `execution` (another one, or its graph came), `nodes` (`detail`: a set of names, or null for all),
+ * Events: `execution` (another one, or its graph came), `nodes` (`detail`: a set of names, or
+ * null for all),
  * `connection`, `moment` (live, past or playing), `versions`.
  */
 export class Store extends EventTarget {
@@ -29,9 +32,12 @@ export class Store extends EventTarget {
     this.steps = new Map();
     this.attempts = new Attempts();
     this.versions = [];
-    this.wanted = null;
-    this.player?.close();
-    this.player = null;
+    this.moments?.stop();
+    this.moments = new Moments(
+      this,
+      (past, touched) => this.#move(past, touched),
+      () => this.pause(),
+    );
   }
 
   /** Follows an execution, or with `latest` always the newest. */
@@ -97,7 +103,9 @@ export class Store extends EventTarget {
 
   /** Seconds since the execution began, or which it took. */
   elapsed() {
-    const end = this.past ? Math.min(this.now(), this.info?.ended_at ?? Infinity) : this.info?.ended_at;
+    const end = this.past
+      ? Math.min(this.now(), this.info?.ended_at ?? Infinity)
+      : this.info?.ended_at;
     return (end ?? this.now()) - (this.document?.pipeline.start_timestamp ?? NaN);
   }
 
@@ -121,7 +129,7 @@ export class Store extends EventTarget {
     if (another) this.#clear(id);
     const document = fold(this.live?.document ?? {}, message);
     this.live = { document, timestamp, version: version ?? null };
-    const touched = snapshot ? null : touchedNodes(message.update_mask);
+    const touched = touchedNodes(message.update_mask);
     let missed = false;
     for (const name of touched ?? Object.keys(document.nodes)) {
       const node = document.nodes[name];
@@ -144,7 +152,11 @@ export class Store extends EventTarget {
     this.info = info ?? { name: id, steps: [] };
     // A run may have selected some of the document's steps: the state has those.
     const { nodes } = this.live.document;
-    this.steps = new Map(this.info.steps.filter((step) => Object.hasOwn(nodes, step.id)).map((step) => [step.id, step]));
+    this.steps = new Map(
+      this.info.steps
+        .filter((step) => Object.hasOwn(nodes, step.id))
+        .map((step) => [step.id, step]),
+    );
     for (const name of Object.keys(nodes)) {
       if (!this.steps.has(name)) this.steps.set(name, { id: name, type: "", dependencies: [] });
     }
@@ -208,69 +220,23 @@ export class Store extends EventTarget {
     }, delay);
   }
 
-  /** Shows a version of the past; null, or the newest, shows what is. */
-  async show(version) {
-    this.player?.close();
-    this.player = null;
-    if (version === null || (version >= this.head && this.head > 0)) {
-      this.wanted = null;
-      if (this.past) this.#move(null);
-      return;
-    }
-    // While the slider is dragged, one question at a time: the newest wish wins.
-    const busy = this.wanted !== null;
-    this.wanted = version;
-    if (busy) return;
-    const { id } = this;
-    while (this.wanted !== null) {
-      const asked = this.wanted;
-      const message = await fetchJson(`executions/${encodeURIComponent(id)}?version=${asked}`).catch(() => null);
-      if (this.id !== id) return;
-      if (message && this.wanted !== null) {
-        this.#move({ document: message.payload, timestamp: this.#committed(asked) ?? message.timestamp, version: asked, speed: 0 });
-      }
-      if (this.wanted === asked) this.wanted = null;
-    }
+  /** See `Moments`: the past of the execution. */
+  show(version) {
+    return this.moments.show(version);
   }
 
-  #committed(version) {
-    return this.versions.find(([number]) => number === version)?.[1];
-  }
-
-  /** Plays the versions from the one shown on, `speed` times as fast; from the beginning where none is shown. */
   play(speed) {
-    this.player?.close();
-    const from = this.past && this.past.version < this.head ? this.past.version : 0;
-    let document = {};
-    this.player = new Connection(`executions/${encodeURIComponent(this.id)}`, {
-      parameters: { replay: speed, from },
-      resume: false,
-      onMessage: (message) => {
-        const { timestamp } = message;
-        document = fold(document, message);
-        const version = message.version ?? this.#versionAt(timestamp);
-        const moved = { document, timestamp, version, speed, at: performance.now() };
-        const whole = message.update_mask[0] === "*";
-        this.#move(moved, whole ? null : touchedNodes(message.update_mask));
-      },
-      onState: ({ phase }) => {
-        if (phase === "open" || phase === "connecting") return;
-        this.pause();
-      },
-    });
+    this.moments.play(speed);
     this.#tell("moment");
   }
 
-  /** Stops playing, at the version which is shown. */
   pause() {
-    this.player?.close();
-    this.player = null;
-    if (this.past) this.past = { ...this.past, speed: 0 };
+    this.moments.pause();
     this.#tell("moment");
   }
 
-  #versionAt(timestamp) {
-    return this.versions.findLast(([, committed]) => committed <= timestamp + 0.0005)?.[0] ?? 0;
+  get player() {
+    return this.moments.player;
   }
 
   #move(past, touched = null) {
@@ -282,12 +248,4 @@ export class Store extends EventTarget {
   #tell(type, detail = null) {
     this.dispatchEvent(new CustomEvent(type, { detail }));
   }
-}
-
-function touchedNodes(mask) {
-  const names = new Set();
-  for (const path of mask) {
-    if (path.startsWith("nodes.")) names.add(splitPath(path)[1]);
-  }
-  return names;
 }

@@ -1,5 +1,7 @@
-// A grid of any number of rows, of which only those in view have elements. Sorted by its headers, moved in by
-// keyboard; `aria-rowcount` and `aria-rowindex` tell a screen reader of the rows which are not there.
+// A grid of any number of rows, of which only those in view have elements. Sorted by its
+// headers, moved in by
+// keyboard; `aria-rowcount` and `aria-rowindex` tell a screen reader of the rows which are not
+// there.
 
 import { element, setText } from "./elements.js";
 
@@ -7,7 +9,8 @@ const MARGIN = 6;
 let tables = 0;
 
 /**
- * `columns`: `{key, title, width, render(cell, row), compare(a, b), header}`; `width` is a track of a CSS grid.
+ * `columns`: `{key, title, width, render(cell, row), compare(a, b), header}`; `width` is a track
+ * of a CSS grid.
  * `onOpen(row)` on Enter or click; rows are strings.
  */
 export class Table {
@@ -27,7 +30,13 @@ export class Table {
     this.body = element("div", { class: "grid-body", role: "rowgroup" });
     this.grid = element(
       "div",
-      { class: "grid", role: "grid", tabindex: 0, "aria-label": label, "aria-colcount": columns.length },
+      {
+        class: "grid",
+        role: "grid",
+        tabindex: 0,
+        "aria-label": label,
+        "aria-colcount": columns.length,
+      },
       element("div", { role: "rowgroup", class: "grid-top" }, this.head),
       this.body,
     );
@@ -45,8 +54,11 @@ export class Table {
     const cell = element("div", { role: "columnheader", class: "grid-cell" });
     if (column.header) cell.append(column.header);
     else if (column.compare) {
-      const sort = () => this.sortBy(column.key, this.sort?.key === column.key ? -this.sort.direction : 1);
-      cell.append(element("button", { type: "button", class: "sort", onclick: sort }, column.title));
+      const sort = () =>
+        this.sortBy(column.key, this.sort?.key === column.key ? -this.sort.direction : 1);
+      cell.append(
+        element("button", { type: "button", class: "sort", onclick: sort }, column.title),
+      );
     } else cell.append(column.title);
     return cell;
   }
@@ -68,7 +80,10 @@ export class Table {
     this.columns.forEach(({ key, compare }, index) => {
       if (!compare) return;
       const direction = key === this.sort?.key ? this.sort.direction : 0;
-      this.headers[index].setAttribute("aria-sort", ["descending", "none", "ascending"][direction + 1]);
+      this.headers[index].setAttribute(
+        "aria-sort",
+        ["descending", "none", "ascending"][direction + 1],
+      );
     });
     this.active = kept === undefined ? -1 : this.sorted.indexOf(kept);
     this.grid.setAttribute("aria-rowcount", this.sorted.length + 1);
@@ -87,7 +102,10 @@ export class Table {
     const { scrollTop, clientHeight } = this.grid;
     if (clientHeight === 0) return;
     const first = Math.max(0, Math.floor(scrollTop / this.rowHeight) - MARGIN);
-    const after = Math.min(this.sorted.length, Math.ceil((scrollTop + clientHeight) / this.rowHeight) + MARGIN);
+    const after = Math.min(
+      this.sorted.length,
+      Math.ceil((scrollTop + clientHeight) / this.rowHeight) + MARGIN,
+    );
     while (this.elements.length < after - first) this.elements.push(this.#row());
     while (this.elements.length > after - first) this.elements.pop().remove();
     this.elements.forEach((made, index) => this.#fill(made, first + index));
@@ -100,7 +118,9 @@ export class Table {
     const made = element("div", { class: "grid-row", role: "row" });
     made.style.gridTemplateColumns = this.track;
     made.style.height = `${this.rowHeight}px`;
-    made.append(...this.columns.map(() => element("div", { class: "grid-cell", role: "gridcell" })));
+    made.append(
+      ...this.columns.map(() => element("div", { class: "grid-cell", role: "gridcell" })),
+    );
     this.body.append(made);
     return made;
   }
@@ -127,7 +147,14 @@ export class Table {
   #key(event) {
     if (event.target !== this.grid || event.ctrlKey || event.metaKey || event.altKey) return;
     const page = Math.max(1, Math.floor(this.grid.clientHeight / this.rowHeight) - 2);
-    const moves = { ArrowDown: 1, ArrowUp: -1, PageDown: page, PageUp: -page, Home: -Infinity, End: Infinity };
+    const moves = {
+      ArrowDown: 1,
+      ArrowUp: -1,
+      PageDown: page,
+      PageUp: -page,
+      Home: -Infinity,
+      End: Infinity,
+    };
     if (event.key === "Enter" || event.key === " ") this.#open(this.active);
     else if (event.key in moves) this.#move(moves[event.key]);
     else return;
@@ -145,7 +172,8 @@ export class Table {
     const top = index * this.rowHeight;
     const shown = this.grid.clientHeight - this.head.offsetHeight;
     if (top < this.grid.scrollTop) this.grid.scrollTop = top;
-    if (top + this.rowHeight > this.grid.scrollTop + shown) this.grid.scrollTop = top + this.rowHeight - shown;
+    if (top + this.rowHeight > this.grid.scrollTop + shown)
+      this.grid.scrollTop = top + this.rowHeight - shown;
   }
 }
 

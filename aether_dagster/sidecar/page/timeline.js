@@ -5,8 +5,10 @@ import { duration, running } from "./format.js";
 import { appearance, icon, label } from "./status.js";
 import { Table } from "./table.js";
 
-const TICKS = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600,
-  7200, 14400, 21600, 43200, 86400, 172800, 604800, 2592000];
+const TICKS = [
+  0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900,
+  1800, 3600, 7200, 14400, 21600, 43200, 86400, 172800, 604800, 2592000,
+];
 
 export class TimelineView {
   constructor(root, store, { onSelect }) {
@@ -17,9 +19,25 @@ export class TimelineView {
       label: "Timeline: the attempts of each step",
       onOpen: onSelect,
       columns: [
-        { key: "name", title: "Step", width: "minmax(150px, 240px)", render: (cell, name) => this.#name(cell, name) },
-        { key: "bars", title: "", width: "minmax(0, 1fr)", header: this.axis, render: (cell, name) => this.#bars(cell, name) },
-        { key: "time", title: "Time", width: "150px", render: (cell, name) => this.#time(cell, name) },
+        {
+          key: "name",
+          title: "Step",
+          width: "minmax(150px, 240px)",
+          render: (cell, name) => this.#name(cell, name),
+        },
+        {
+          key: "bars",
+          title: "",
+          width: "minmax(0, 1fr)",
+          header: this.axis,
+          render: (cell, name) => this.#bars(cell, name),
+        },
+        {
+          key: "time",
+          title: "Time",
+          width: "150px",
+          render: (cell, name) => this.#time(cell, name),
+        },
       ],
     });
     this.axis.parentElement.setAttribute("aria-label", "Attempts");
@@ -67,7 +85,12 @@ export class TimelineView {
     if (cell.dataset.look === look && cell.dataset.name === name) return;
     Object.assign(cell.dataset, { look, name });
     const word = element("span", { class: `status-word is-${look}` }, icon(look));
-    cell.replaceChildren(word, element("span", { class: "visually-hidden" }, label(look)), " ", element("span", { class: "name" }, name));
+    cell.replaceChildren(
+      word,
+      element("span", { class: "visually-hidden" }, label(look)),
+      " ",
+      element("span", { class: "name" }, name),
+    );
     cell.title = name;
   }
 
