@@ -125,6 +125,7 @@ class _Call:
             connection=self._connector,
             directory=self._directory,
             connections=connections,
+            masked=execution.redaction.stream,
         )
         types = {kind: StepType(target) for kind, target in self._step_types.items()}
         try:

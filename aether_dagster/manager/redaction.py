@@ -10,6 +10,25 @@ MASK = "***"
 SHORTEST = 4
 
 
+class MaskedStream:
+    """Masks secrets in a text which comes in pieces, also those which two pieces share.
+
+    Args:
+        redaction: The secrets.
+    """
+
+    def __init__(self, redaction: "Redaction"):
+        self._redaction = redaction
+        self._held = ""
+
+    def __call__(self, text: str, final: bool) -> str:
+        """Returns what may be shown now; what may begin a secret is held until it does not."""
+        text = self._redaction.text(self._held + text)
+        held = 0 if final else self._redaction.unfinished(text)
+        self._held = text[len(text) - held :]
+        return text[: len(text) - held]
+
+
 class Redaction:
     """The secrets known so far in one execution of this process."""
 
@@ -34,6 +53,18 @@ class Redaction:
         What is no JSON is left alone; and what holds no secret is returned itself, not a copy.
         """
         return self._value(value) if self._secrets else value
+
+    def stream(self) -> "MaskedStream":
+        """Returns what masks a text which comes in pieces."""
+        return MaskedStream(self)
+
+    def unfinished(self, text: str) -> int:
+        """Returns how many characters at the end of a text may be the beginning of a secret."""
+        for length in range(min(len(text), max(map(len, self._secrets), default=1) - 1), 0, -1):
+            end = text[-length:]
+            if any(len(each) > length and each.startswith(end) for each in self._secrets):
+                return length
+        return 0
 
     @contextmanager
     def masking(self, logger: logging.Logger) -> Generator[None]:

@@ -106,6 +106,7 @@ class NodeBody:
                 ),
                 directory=self.pipeline.directory,
                 connections=execution.connections,
+                masked=execution.redaction.stream,
             ),
             timeout=step.timeout,
             step_types=_step_types(execution),

@@ -9,6 +9,8 @@ from typing import Any
 
 from aether_dagster.steps.connections import Connections
 
+Mask = Callable[[str, bool], str]
+
 
 class ArtifactAccess(MutableMapping[str, str]):
     """The execution's shared resources: name → path or URI (spec 1.1, `artifacts`).
@@ -46,6 +48,8 @@ class StepContext:
         directory: The document's folder; relative paths and imports start there.
         connections: Open connections of the execution, for step types which share them; None
             opens one for the step alone.
+        masked: Makes what masks secrets in a stream of a command's output which is shown: it takes
+            a piece, and whether it is the last, and gives what may be shown of it.
     """
 
     step_id: str
@@ -57,3 +61,4 @@ class StepContext:
     connection: Callable[[str], Mapping[str, Any]]
     directory: Path
     connections: Connections | None = None
+    masked: Callable[[], Mask] | None = None

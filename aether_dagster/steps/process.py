@@ -7,12 +7,13 @@ import selectors
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any, TextIO
 
 from aether_dagster.errors import StepFailed, StepTimeout
+from aether_dagster.steps.context import Mask
 from aether_dagster.steps.environment import inherited_environment
 from aether_dagster.steps.supervised import Supervised
 
@@ -22,7 +23,12 @@ SHOWN_IN_ERRORS = 2_000
 
 
 def run_process(
-    command: Sequence[str], args: Mapping[str, Any], directory: Path, timeout: float | None
+    command: Sequence[str],
+    args: Mapping[str, Any],
+    directory: Path,
+    timeout: float | None,
+    *,
+    masked: Callable[[], Mask] | None = None,
 ) -> Any:
     """Run a command to its end.
 
@@ -36,6 +42,7 @@ def run_process(
         args: `cwd`, `env`, `stdin`, `check` and `output` of the step type (spec 2).
         directory: The document's folder.
         timeout: Seconds, or None.
+        masked: Makes what masks secrets in what is shown; see `StepContext`.
 
     Returns:
         What `output` asks for; by default `{"exit_code", "stdout", "stderr"}`.
@@ -47,8 +54,9 @@ def run_process(
     """
     deadline = None if timeout is None else time.monotonic() + timeout
     whole = args["output"] != "result"
-    stdout = _Kept(sys.stdout, WHOLE_BYTES if whole else KEPT_BYTES)
-    stderr = _Kept(sys.stderr, KEPT_BYTES)
+    mask = masked or _unmasked
+    stdout = _Kept(sys.stdout, WHOLE_BYTES if whole else KEPT_BYTES, mask())
+    stderr = _Kept(sys.stderr, KEPT_BYTES, mask())
     given = {name: _word(value) for name, value in args["env"].items()}
     environ = inherited_environment() | given
     with (
@@ -71,6 +79,10 @@ def run_process(
 def command_words(words: Sequence[Any]) -> list[str]:
     """Give arguments as text, as a shell would see them written in the document."""
     return [_word(word) for word in words]
+
+
+def _unmasked() -> Mask:
+    return lambda text, _: text
 
 
 def _word(value: Any) -> str:
@@ -110,7 +122,8 @@ def _follow(process: Supervised, stdout: "_Kept", stderr: "_Kept", deadline: flo
 class _Kept:
     """The head and the tail of a stream, which is shown on another as it comes."""
 
-    def __init__(self, shown_on: TextIO | None, limit: int):
+    def __init__(self, shown_on: TextIO | None, limit: int, mask: Mask):
+        self._mask = mask
         self._shown_on = shown_on
         self._half = limit // 2
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
@@ -119,7 +132,7 @@ class _Kept:
         self.left_out = 0
 
     def take(self, data: bytes) -> bool:
-        self._show(self._decoder.decode(data, final=not data))
+        self._show(self._mask(self._decoder.decode(data, final=not data), not data))
         room = self._half - len(self._head)
         self._head += data[:room]
         self._tail += data[max(0, room) :]

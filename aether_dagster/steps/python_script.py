@@ -24,4 +24,4 @@ def run(args: Mapping[str, Any], context: StepContext, timeout: float | None) ->
         program = [str(path)]
     # Without a buffer, so that what it prints is seen while it runs.
     command = [args["python"] or sys.executable, "-u", *program, *command_words(args["args"])]
-    return run_process(command, args, context.directory, timeout)
+    return run_process(command, args, context.directory, timeout, masked=context.masked)

@@ -14,4 +14,4 @@ def run(args: Mapping[str, Any], context: StepContext, timeout: float | None) ->
     words = [args["shell"], "-c", command] if isinstance(command, str) else command_words(command)
     if not words:
         raise StepFailed("InvalidArguments", "The command of shell/run is an empty list.", "")
-    return run_process(words, args, context.directory, timeout)
+    return run_process(words, args, context.directory, timeout, masked=context.masked)
