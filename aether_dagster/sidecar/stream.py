@@ -30,6 +30,8 @@ class Stream:
         self._pace = pace
         self._metrics = metrics
         self._loop = asyncio.get_running_loop()
+        # A handle of uvloop cannot always say when it is due.
+        self._due = float("inf")
         self._timer: asyncio.TimerHandle | None = None
         self._lag = 0.0
 
@@ -77,13 +79,14 @@ class Stream:
 
     def _arm(self) -> None:
         due = self.hub.due()
-        if due is None or (self._timer is not None and self._timer.when() <= due):
+        if due is None or self._due <= due:
             return
         self.close()
+        self._due = due
         self._timer = self._loop.call_at(due, self._flush, due)
 
     def _flush(self, due: float) -> None:
-        self._timer = None
+        self._timer, self._due = None, float("inf")
         now = self._loop.time()
         self.hub.flush(now)
         frames = send_all(self.clients, now)
