@@ -11,7 +11,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 from aether_dagster.crypto.keys import Key, KeyRing
@@ -326,6 +326,7 @@ def _registry() -> "JWERegistry":
     return registry
 
 
+@lru_cache(maxsize=64)
 def _jwk(key: Key) -> Any:
     _jwe()
     from joserfc.jwk import OctKey

@@ -4,6 +4,9 @@ So a rotation of keys touches one row of an execution, and a payload is never se
 execution which was begun plain stays plain; one which was begun sealed holds nothing plain.
 """
 
+import os
+import threading
+from collections import OrderedDict
 from typing import TYPE_CHECKING
 
 import rfc8785
@@ -19,6 +22,8 @@ if TYPE_CHECKING:
     from aether_dagster.journal.statement import Session
 
 _SEALED = '{"protected":'
+# Who commits reads it back at once, and so do those who follow in the same process.
+_REMEMBERED = 64
 _k = payload_keys.c
 _INSERT = Statement(
     lambda insert: insert(payload_keys).values(
@@ -54,6 +59,9 @@ class Payloads:
     def __init__(self, keys: KeyRing | None):
         self._keys = keys
         self._known: dict[int, KeyRing | None] = {}
+        self._sealed: OrderedDict[tuple[int, str], tuple[str, str]] = OrderedDict()
+        self._guard = threading.Lock()
+        self._pid = os.getpid()
 
     def begin(self, session: "Session", execution: int) -> None:
         """Gives an execution which is being created a key of its own, if there is a ring."""
@@ -85,7 +93,12 @@ class Payloads:
         if ring is None:
             return text
         sealed = seal(text.encode(), ring.first, _place(execution, place), "journal")
-        return sealed.render().decode("ascii")
+        stored = sealed.render().decode("ascii")
+        with self._locked():
+            self._sealed[execution, place] = stored, text
+            while len(self._sealed) > _REMEMBERED:
+                self._sealed.popitem(last=False)
+        return stored
 
     def open(self, session: "Session", execution: int, place: str, text: str) -> str:
         """Returns the payload of what was stored.
@@ -98,6 +111,10 @@ class Payloads:
         ring = self._ring(session, execution)
         if ring is None:
             return text
+        with self._locked():
+            stored, payload = self._sealed.get((execution, place), (None, ""))
+        if stored == text:
+            return payload
         try:
             return _open(text, ring, _place(execution, place)).decode()
         except SealError as error:
@@ -125,6 +142,12 @@ class Payloads:
         if wrapped != sealed:
             session.run(_UPDATE, of=execution, new_sealed=wrapped)
         return execution, wrapped != sealed
+
+    def _locked(self) -> threading.Lock:
+        if os.getpid() != self._pid:
+            # Some thread of the parent may have held it when this process was forked.
+            self._guard, self._pid = threading.Lock(), os.getpid()
+        return self._guard
 
     def _ring(self, session: "Session", execution: int) -> KeyRing | None:
         if execution not in self._known:
