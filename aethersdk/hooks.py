@@ -56,6 +56,8 @@ class StateHook:
         timeout: Seconds which one call may take; one which takes longer is left behind.
         on_error: `fail_run` makes the run fail where the hook raises.
         on_timeout: Whether a `pre_` event which takes too long lets through or refuses.
+        retry_delay: Seconds until a delivery which failed is tried again, doubled each time; after
+            five it is given up.
         delivery: `inline` delivers `post_` events in the run's own process, at once, also where
             a Dagster deployment has sensors for them.
         job: Name of the Dagster job which the hook's sensor launches for each `Trigger` that it
@@ -66,6 +68,7 @@ class StateHook:
     timeout: ClassVar[float] = 30.0
     on_error: ClassVar[Literal["continue", "fail_run"]] = "continue"
     on_timeout: ClassVar[Literal["allow", "refuse"]] = "allow"
+    retry_delay: ClassVar[float] = 1.0
     delivery: ClassVar[Literal["outbox", "inline"]] = "outbox"
     job: ClassVar[str | None] = None
 

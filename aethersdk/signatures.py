@@ -12,7 +12,7 @@ _CHOICES: Mapping[str, tuple[str, ...]] = {
     "on_timeout": ("allow", "refuse"),
     "delivery": ("outbox", "inline"),
 }
-_OPTIONS = ("order", "timeout", "job", *_CHOICES)
+_OPTIONS = ("order", "timeout", "retry_delay", "job", *_CHOICES)
 _OWN = frozenset(name for name in vars(StateHook) if not name.startswith("_"))
 
 
@@ -102,12 +102,13 @@ def _misspelt_option(name: str) -> list[str]:
 def _wrong_options(hook: type[StateHook]) -> list[str]:
     problems: list[str] = []
     order: Any = hook.order
-    timeout: Any = hook.timeout
     job: Any = hook.job
     if not isinstance(order, int) or isinstance(order, bool):
         problems.append(f"order is {order!r}, and must be a whole number")
-    if not isinstance(timeout, int | float) or isinstance(timeout, bool) or not timeout > 0:
-        problems.append(f"timeout is {timeout!r}, and must be a number of seconds above 0")
+    for option in ("timeout", "retry_delay"):
+        seconds: Any = getattr(hook, option)
+        if not isinstance(seconds, int | float) or isinstance(seconds, bool) or not seconds > 0:
+            problems.append(f"{option} is {seconds!r}, and must be a number of seconds above 0")
     if job is not None and not isinstance(job, str):
         problems.append(f"job is {job!r}, and must be the name of a job")
     for option, choices in _CHOICES.items():

@@ -18,7 +18,6 @@ FINALIZE = "post_state_finalize"
 ATTEMPTS = 5
 """How often a delivery is tried before it is recorded as dead."""
 
-_FIRST_DELAY = 1.0
 _LONGEST_DELAY = 300.0
 _ENDED = TERMINAL | {"retrying"}
 
@@ -255,7 +254,7 @@ class Deliverer:
             if attempts >= ATTEMPTS:
                 outcome = "dead"
             else:
-                delay = min(_LONGEST_DELAY, _FIRST_DELAY * 2 ** (attempts - 1))
+                delay = min(_LONGEST_DELAY, active.hook.retry_delay * 2 ** (attempts - 1))
                 after = replace(position, attempts=attempts, retry_at=self.now() + delay)
         self.store.end(active, call, outcome, called.milliseconds, detail, after)
         return Delivered(outcome, after, error, called.log)
