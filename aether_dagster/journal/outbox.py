@@ -238,8 +238,19 @@ class Outbox:
         plugin: str,
         node: str | None = None,
         delivery: str | None = None,
+        cursor: HookCursor | None = None,
     ) -> int:
-        """Notes that a hook is being called; returns the call's number."""
+        """Notes that a hook is being called; returns the call's number.
+
+        Args:
+            pipeline_id: The execution.
+            event: The event's name.
+            hook: The hook's key.
+            plugin: `Name@version`.
+            node: The step which it is about, if it is about one.
+            delivery: The delivery's id, if it is one.
+            cursor: Where the hook's cursor is meanwhile: which attempt this is.
+        """
         with self._database.writing() as session:
             rows = session.rows(
                 _BEGIN,
@@ -251,6 +262,8 @@ class Outbox:
                 node=node,
                 delivery=delivery,
             )
+            if cursor is not None:
+                _move(session, cursor)
         return rows[0][0]
 
     def end_call(

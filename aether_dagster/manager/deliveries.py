@@ -109,7 +109,9 @@ class HookDeliveries:
         self._read()
         cursors = {each.hook: each for each in self._journal.outbox.cursors(self._pipeline_id)}
         drained = Drained()
-        for hook in self._hooks:
+        # One which fails, or ends the process each time, must not keep the others waiting.
+        tried = {key: cursor.attempts for key, cursor in cursors.items()}
+        for hook in sorted(self._hooks, key=lambda hook: tried.get(hook.key, 0)):
             cursor = cursors.get(hook.key)
             if cursor is None or cursor.done:
                 continue
@@ -291,7 +293,9 @@ class _Store:
     def __init__(self, journal: Journal, pipeline_id: str):
         self._outbox, self._pipeline_id = journal.outbox, pipeline_id
 
-    def begin(self, active: ActiveHook, delivery: Delivery, identity: str) -> int:
+    def begin(
+        self, active: ActiveHook, delivery: Delivery, identity: str, position: Position
+    ) -> int:
         return self._outbox.begin_call(
             self._pipeline_id,
             event=delivery.event,
@@ -299,6 +303,7 @@ class _Store:
             plugin=active.label,
             node=delivery.node,
             delivery=identity,
+            cursor=_cursor(self._pipeline_id, active, position),
         )
 
     def end(

@@ -165,8 +165,10 @@ class Position:
 class OutboxStore(Protocol):
     """Where positions and the ledger of one execution are kept."""
 
-    def begin(self, active: ActiveHook, delivery: Delivery, identity: str) -> int:
-        """Notes that a delivery is being made; returns the call's number."""
+    def begin(
+        self, active: ActiveHook, delivery: Delivery, identity: str, position: Position
+    ) -> int:
+        """Notes that a delivery is being made, and which attempt; returns the call's number."""
         ...
 
     def end(
@@ -233,7 +235,14 @@ class Deliverer:
             limit: Seconds, if less than the hook's own time limit.
         """
         identity = delivery.identity(active.key)
-        call = self.store.begin(active, delivery, identity)
+        after = Position(delivery.version, delivery.part, done=delivery.event == FINALIZE)
+        # Counted before the call: a hook may end the process which calls it.
+        attempts = position.attempts + 1
+        call = self.store.begin(active, delivery, identity, replace(position, attempts=attempts))
+        if attempts > ATTEMPTS:
+            detail = {"problem": "each time its process ended in the middle of it"}
+            self.store.end(active, call, "dead", 0.0, detail, after)
+            return Delivered("dead", after, detail["problem"], ())
         called = call_hook(
             active,
             delivery.event,
@@ -246,11 +255,9 @@ class Deliverer:
         )
         outcome, detail = _outcome(active, called, launches=self.launches)
         detail = None if detail is None else self.redact(detail)
-        after = Position(delivery.version, delivery.part, done=delivery.event == FINALIZE)
         error = None
         if outcome in ("raised", "timed out"):
             error = f"{detail['type']}: {detail['message']}" if detail else outcome
-            attempts = position.attempts + 1
             if attempts >= ATTEMPTS:
                 outcome = "dead"
             else:

@@ -105,7 +105,8 @@ class Store:
     def __init__(self):
         self.noted = []
 
-    def begin(self, active, delivery, identity):
+    def begin(self, active, delivery, identity, position):
+        self.attempt = position.attempts
         self.noted.append([identity])
         return len(self.noted) - 1
 
@@ -162,3 +163,18 @@ def test_a_veto_of_what_happened_is_recorded_as_ignored():
     delivered, store = deliver(refuse)
     assert store.noted[0][1:3] == ["veto ignored", {"reason": "no"}]
     assert delivered.position.done
+
+
+def test_one_which_ended_its_process_each_time_is_given_up_uncalled():
+    asked = []
+    delivered, store = deliver(lambda self: asked.append(1), Position(6, 1, attempts=ATTEMPTS))
+    assert delivered.outcome == "dead"
+    assert delivered.position == Position(7, 1, done=True)
+    assert not asked
+    assert "process ended" in store.noted[0][2]["problem"]
+
+
+def test_the_attempt_is_counted_before_the_call():
+    seen = []
+    _, store = deliver(lambda self: seen.append(1), Position(6, 1, attempts=2))
+    assert (store.attempt, seen) == (3, [1])
