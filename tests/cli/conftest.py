@@ -1,6 +1,7 @@
 """The command line as a user has it: a process of its own."""
 
 import os
+import resource
 import subprocess
 import sys
 from collections.abc import Callable
@@ -56,3 +57,9 @@ def aetherscript(folder: Path) -> Callable[..., Completed]:
         return completed
 
     return call
+
+
+def cpu_seconds_of_children() -> float:
+    """What ended children have used of the processor: a busy machine does not change it much."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime

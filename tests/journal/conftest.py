@@ -1,8 +1,9 @@
 """A journal on either engine; every test which takes `journal_url` runs on both."""
 
 from collections.abc import Iterator
-from itertools import count
+from contextlib import suppress
 from pathlib import Path
+from uuid import uuid4
 
 import psycopg
 import pytest
@@ -14,19 +15,18 @@ from tests.postgres import PostgresServer
 ENGINES = ["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)]
 
 
-_schemas = count(1)
-
-
 @pytest.fixture(scope="session")
 def postgres_database(postgres_server: PostgresServer) -> PostgresServer:
-    postgres_server.command("CREATE DATABASE both_engines")
+    # Another folder's tests use this fixture too, and have it made once more.
+    with suppress(psycopg.errors.DuplicateDatabase):
+        postgres_server.command("CREATE DATABASE both_engines")
     return postgres_server
 
 
 @pytest.fixture
 def postgres_schema(postgres_database: PostgresServer) -> str:
     """The URL of an empty schema, which is there ten times sooner than a database."""
-    schema = f"journal_{next(_schemas)}"
+    schema = f"journal_{uuid4().hex}"
     with psycopg.connect(postgres_database.conninfo("both_engines"), autocommit=True) as connection:
         connection.execute(f"CREATE SCHEMA {schema}".encode())
     return postgres_database.url("both_engines") + f"&options=-csearch_path%3D{schema}"
