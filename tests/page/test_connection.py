@@ -94,6 +94,7 @@ def test_a_finalized_execution_is_complete_and_not_asked_for_again(visit, server
 
 def test_the_newest_execution_is_seen_to_end_although_its_stream_goes_on(visit, orders):
     page = visit("&view=list")
+    expect(row(page, "extract")).to_contain_text("Pending")
     orders.run("extract")
     orders.finish("succeeded")
     expect(page.locator("#title-status")).to_have_text("Succeeded")

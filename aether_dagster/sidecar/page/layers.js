@@ -2,6 +2,7 @@
 // Toda 1981).
 
 const SWEEPS = 24;
+const FEW = 800; // Up to so many nodes and bends there is time for more than one beginning.
 
 /**
  * Layers by the longest way from a source; a node with more dependents than dependencies
@@ -54,29 +55,37 @@ export function chains(ranks, edges, bent) {
   return { real: ranks.length, rankOf, chains: made, links, ...neighbours(rankOf.length, links) };
 }
 
-/** The nodes and bends of each layer, from top to bottom. */
+/** The nodes and bends of each layer, from top to bottom: the best of several tries. */
 export function order(graph, careful) {
-  const layers = firstOrder(graph);
+  if (!careful) return sweep(graph, walked(graph), mean, false).layers;
+  const tries = graph.rankOf.length <= FEW ? [walked, given] : [walked];
+  let best = null;
+  for (const start of tries) {
+    for (const centre of [median, mean]) {
+      const found = sweep(graph, start(graph), centre, true);
+      if (!best || found.crossings < best.crossings) best = found;
+      if (best.crossings === 0) return best.layers;
+    }
+  }
+  return best.layers;
+}
+
+function sweep(graph, layers, centre, careful) {
   const position = new Float64Array(graph.rankOf.length);
   const number = (layer) =>
     layer.forEach((node, index) => (position[node] = careful ? index : index / layer.length));
   layers.forEach(number);
-  let best = careful
-    ? { crossings: crossings(graph, layers, position), layers: copy(layers) }
-    : null;
+  let best = { crossings: careful ? crossings(graph, layers, position) : 0, layers: copy(layers) };
   let stale = 0;
-  for (
-    let sweep = 0;
-    sweep < (careful ? SWEEPS : 6) && stale < 6 && best?.crossings !== 0;
-    sweep += 1
-  ) {
-    const downwards = sweep % 2 === 0;
+  for (let round = 0; round < (careful ? SWEEPS : 6) && stale < 6; round += 1) {
+    const downwards = round % 2 === 0;
+    const turn = round % 4 < 2 ? 1 : -1; // Nodes which want the same place change sides by turns.
     const side = downwards ? graph.into : graph.out;
     for (const layer of downwards ? layers : [...layers].reverse()) {
       const wanted = new Map(
-        layer.map((node) => [node, middle(side[node], position) ?? position[node]]),
+        layer.map((node) => [node, centre(side[node], position) ?? position[node]]),
       );
-      layer.sort((a, b) => wanted.get(a) - wanted.get(b));
+      layer.sort((a, b) => wanted.get(a) - wanted.get(b) || (position[a] - position[b]) * turn);
       number(layer);
     }
     if (!careful) continue;
@@ -87,14 +96,15 @@ export function order(graph, careful) {
       best = { crossings: now, layers: copy(layers) };
       stale = 0;
     }
+    if (now === 0) break;
   }
-  return best ? best.layers : layers;
+  return careful ? best : { layers };
 }
 
 const copy = (layers) => layers.map((layer) => [...layer]);
 
 /** Layers as a walk along the edges meets their nodes: neighbours begin near each other. */
-function firstOrder({ rankOf, into, out }) {
+function walked({ rankOf, into, out }) {
   const layers = [];
   const seen = new Uint8Array(rankOf.length);
   const waiting = [];
@@ -113,7 +123,7 @@ function firstOrder({ rankOf, into, out }) {
 }
 
 /** The weighted median of the neighbours' positions (Gansner and others 1993), null without any. */
-function middle(nodes, position) {
+function median(nodes, position) {
   const at = nodes.map((node) => position[node]).sort((a, b) => a - b);
   if (at.length === 0) return null;
   const half = at.length >> 1;
@@ -124,6 +134,16 @@ function middle(nodes, position) {
   return left + right
     ? (at[half - 1] * right + at[half] * left) / (left + right)
     : (at[half - 1] + at[half]) / 2;
+}
+
+const mean = (nodes, position) =>
+  nodes.length ? nodes.reduce((sum, node) => sum + position[node], 0) / nodes.length : null;
+
+/** Layers as the document has them. */
+function given({ rankOf }) {
+  const layers = [];
+  rankOf.forEach((layer, node) => (layers[layer] ??= []).push(node));
+  return layers;
 }
 
 /** Swaps neighbours in a layer as long as that removes crossings. */
