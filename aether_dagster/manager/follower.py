@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from aether_dagster.errors import JournalError
 from aether_dagster.journal import Journal, Version
@@ -56,6 +57,7 @@ class Follower:
         self._pipeline_id = pipeline_id
         self._observers = list(observers)
         self._replica = Replica()
+        self._followed = 0
         self._reached = threading.Condition()
         self._stop = threading.Event()
         self.failures: list[Exception] = []
@@ -66,9 +68,26 @@ class Follower:
         self._thread.start()
 
     def drain(self, version: int, timeout: float) -> bool:
-        """Waits until all observers have had this version; False when time ran out first."""
+        """Waits until all observers have had this version.
+
+        Args:
+            version: The version to wait for.
+            timeout: How long the observers may go without having had another one, in seconds: a
+                long execution takes its time, and a stuck one is given up.
+
+        Returns:
+            False when time ran out first.
+        """
         with self._reached:
-            return self._reached.wait_for(lambda: self._replica.version >= version, timeout)
+            while self._followed < version:
+                before = self._followed
+                self._reached.wait_for(partial(self._beyond, before), timeout)
+                if self._followed == before:
+                    return False
+            return True
+
+    def _beyond(self, version: int) -> bool:
+        return self._followed > version
 
     def stop(self) -> None:
         """Ends the thread; what is not yet followed stays in the journal."""
@@ -104,4 +123,5 @@ class Follower:
                     self.failures.append(error)
                     self._observers.remove(observer)
             with self._reached:
+                self._followed = version.number
                 self._reached.notify_all()
