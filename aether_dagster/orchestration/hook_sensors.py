@@ -31,7 +31,7 @@ _DAGSTERS_LIMIT = 60.0
 
 Hooks = type[StateHook] | ModuleType | str | os.PathLike[str]
 
-_sensors: dict[str, dg.SensorDefinition] = {}
+_sensors: dict[tuple[str, AetherSettings | None], dg.SensorDefinition] = {}
 
 
 def build_state_hook_sensors(
@@ -45,7 +45,8 @@ def build_state_hook_sensors(
 
     Args:
         hooks: Hook classes; or modules, files or folders of them.
-        settings: Which journal to look at; unless given, those of the code location's pipelines.
+        settings: Which journal to look at. Unless given, those of the code location's pipelines;
+            leave it out where `build_defs` or the component makes definitions beside.
 
     Raises:
         PluginError: A hook is wrong, or cannot be imported.
@@ -67,9 +68,10 @@ def sensors_of(
     found: list[dg.SensorDefinition] = []
     for hook in hooks:
         if hook.delivers and hook.hook.delivery != "inline":
-            if hook.key not in _sensors:
-                _sensors[hook.key] = _sensor(hook, settings)
-            found.append(_sensors[hook.key])
+            key = (hook.key, settings)
+            if key not in _sensors:
+                _sensors[key] = _sensor(hook, settings)
+            found.append(_sensors[key])
     return found
 
 

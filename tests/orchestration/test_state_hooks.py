@@ -1,6 +1,7 @@
 """State hooks in whole runs, each a process of its own: what hooks do, and what becomes of it."""
 
 import json
+import signal
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -166,3 +167,195 @@ def test_whatever_a_hook_does(
             assert ran.outcomes(other, event) == []
         else:
             assert ran.outcomes(other, event)[0] == "returned"
+
+
+STATE_LOGGER = Path(__file__).parents[2] / "hooks" / "state_logger.py"
+
+SLOW = """
+import os, time
+from pathlib import Path
+from aethersdk import StateHook
+
+class Slow(StateHook):
+    def post_node_execute(self, node_id):
+        here = Path(__file__).parents[1]
+        with (here / "told.txt").open("a") as file:
+            file.write(self.delivery_id + "\\n")
+        while (here / "wait").exists() and node_id.startswith("one"):
+            time.sleep(0.02)
+        with (here / "done.txt").open("a") as file:
+            file.write(self.delivery_id + "\\n")
+"""
+
+
+RETRIED = """
+    - id: bad
+      type: python/call
+      args: {callable: "jobs:boom"}
+      retries: 1
+      retry: {delay: 0}
+"""
+
+
+def ledger(place: Place) -> list[HookCallRecord]:
+    return look(place.directory).calls
+
+
+def test_the_users_state_logger_logs_the_end_of_each_attempt(places: Places) -> None:
+    steps = (
+        STEPS + '    - {id: bad, type: python/call, args: {callable: "jobs:boom"}, retries: 1,\n'
+    )
+    steps += "       retry: {delay: 0}}\n"
+    place = prepare(places, {"state_logger.py": STATE_LOGGER.read_text()}, steps)
+    log = run(place)
+    lines = [
+        line.partition("INFO  ")[2] for line in log.splitlines() if "INFO  StateLogger" in line
+    ]
+    told = [line.partition("Node ")[2].partition(" transitioned: ") for line in lines]
+    assert sorted((node.rpartition("_")[0], change) for node, _, change in told) == [
+        ("bad", "executing → failed"),
+        ("bad", "executing → retrying"),
+        ("one", "executing → succeeded"),
+        ("two", "executing → succeeded"),
+    ]
+    assert look(place.directory).document["context"]["active_plugins"] == ["state_logger@0.0.0"]
+    with place.opened() as opened:
+        (dagster_run,) = opened.instance.get_runs()
+        entries = opened.instance.all_logs(dagster_run.run_id)
+        shown = [e.user_message for e in entries if "StateLogger" in (e.user_message or "")]
+    assert len(shown) == 4, "it is in Dagster's log of the run too"
+
+
+def test_a_delivery_which_was_killed_in_the_middle_is_made_again_with_the_same_id(
+    places: Places,
+) -> None:
+    place = prepare(places, {"slow.py": SLOW})
+    (place.directory / "wait").touch()
+    child = place.start()
+    place.wait_for("told.txt", child)
+    child.signal(signal.SIGKILL)
+    assert child.ended(30)
+    (place.directory / "wait").unlink()
+    run(place, "recover")
+    told = (place.directory / "told.txt").read_text().split()
+    done = (place.directory / "done.txt").read_text().split()
+    assert told[0] == told[1], "the repeated one has the same id"
+    assert len(set(done)) == len(done), "none was made twice but the one in the middle"
+    nodes = {identity.split("/")[2] for identity in done}
+    state = look(place.directory).document["nodes"]
+    assert nodes == {name for name, node in state.items() if node["status"] != "pending"}
+    outcomes = [call.outcome for call in ledger(place) if call.node == "one"]
+    assert outcomes == [None, "returned"]
+    run(place, "recover")
+    assert (place.directory / "done.txt").read_text().split() == done
+
+
+LOADED = """
+import sys
+
+def loaded():
+    return sorted(name for name in sys.modules if name.startswith("aether_dagster."))
+"""
+
+
+def test_what_has_no_hooks_pays_nothing_for_them(places: Places) -> None:
+    place = places('    - {id: look, type: python/call, args: {callable: "loaded:loaded"}}\n')
+    (place.directory / "loaded.py").write_text(LOADED)
+    run(place)
+    left = look(place.directory)
+    names = {"manager", "call", "hooks", "outbox", "resolver", "contributions", "activation"}
+    loaded = left.document["nodes"]["look"]["output_payload"]
+    assert not {f"aether_dagster.plugins.{name}" for name in names} & set(loaded)
+    assert "aether_dagster.manager.deliveries" not in loaded
+    assert "aether_dagster.manager.execution" in loaded, "it is this process which was asked"
+    assert left.calls == []
+
+
+DOCUMENT_HOOKS = """hooks:
+  onSuccess: [{type: shell/run, args: {command: "echo ${steps.one.output} > success.txt"}}]
+  onFailure: [{type: shell/run, args: {command: "echo failed > failure.txt"}}]
+  onComplete: [{type: python/call, args: {callable: "jobs:boom"}}]
+"""
+
+
+def test_hooks_of_a_document_are_deliveries_of_the_same_outbox(places: Places) -> None:
+    place = places(STEPS, DOCUMENT_HOOKS)
+    run(place)
+    assert (place.directory / "success.txt").read_text() == "hello\n"
+    assert not (place.directory / "failure.txt").exists()
+    outcomes: dict[str, list[str | None]] = {}
+    for call in ledger(place):
+        outcomes.setdefault(call.hook, []).append(call.outcome)
+    assert outcomes["document.onSuccess[0]"] == ["returned"]
+    assert outcomes["document.onComplete[0]"] == ["raised"] * 4 + ["dead"]
+    assert look(place.directory).status == "succeeded", "it ended before"
+
+
+COUNT = """
+from aethersdk import StateHook
+
+class {name}(StateHook):
+    def pre_state_mutation(self, mutation):
+        if any(path.endswith(".status") for path in mutation.paths):
+            self.transact(lambda tx: tx.set("context.artifacts.count",
+                str(int(tx.get("context.artifacts.count", "0")) + 1)), attempts=200)
+"""
+
+
+def test_two_plugins_which_update_one_artifact_from_two_processes_lose_no_update(
+    places: Places,
+) -> None:
+    files = {f"{name.lower()}.py": COUNT.format(name=name) for name in ("Left", "Right")}
+    steps = "".join(f"    - {{id: s{n}, type: core/echo}}\n" for n in range(8))
+    place = prepare(places, files, steps)
+    run(place, workers=2)
+    left = look(place.directory)
+    assert left.status == "succeeded"
+    asked = [c for c in left.calls if c.node and c.event == "pre_state_mutation"]
+    assert len(asked) == 2 * 8 * 2, "two hooks, each step's start and output"
+    assert left.document["context"]["artifacts"]["count"] == str(len(asked))
+    assert {call.outcome for call in asked} == {"returned"}
+
+
+WRITER = """
+from aethersdk import StateHook
+
+class Writer(StateHook):
+    def post_node_execute(self, node_id, current_state):
+        for path in ("nodes.one.status", "pipeline.id", "context.secret_store"):
+            try:
+                with self.transaction() as tx:
+                    tx.set(path, "x")
+            except Exception as error:
+                self.logger.info("%s %s", type(error).__name__, path)
+"""
+
+
+def test_a_plugin_cannot_write_outside_of_artifacts(places: Places) -> None:
+    place = prepare(places, {"writer.py": WRITER})
+    log = run(place)
+    for path in ("nodes.one.status", "pipeline.id", "context.secret_store"):
+        assert f"ReadOnlyState {path}" in log
+    assert look(place.directory).status == "succeeded"
+
+
+STRICT = """
+from aethersdk import StateHook
+
+class Strict(StateHook):
+    on_error = "fail_run"
+    retry_delay = 0.01
+    def post_node_execute(self, node_id):
+        raise OSError("the audit log is full")
+"""
+
+
+def test_a_hook_whose_failures_count_fails_the_run(places: Places) -> None:
+    place = prepare(places, {"strict.py": STRICT})
+    run(place)
+    with place.opened() as opened:
+        (dagster_run,) = opened.instance.get_runs()
+        assert dagster_run.status.value == "FAILURE"
+        report = opened.journal.replica(opened.record().pipeline_id).report
+    assert report is not None
+    assert report["status"] == "failed"
