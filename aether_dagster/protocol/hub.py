@@ -31,6 +31,9 @@ class Hub:
         pace: When frames are due.
         since: All changes committed after this are given to `commit`; a client which was away
             for longer gets a snapshot.
+
+    Attributes:
+        texts: What was made by `text` since the last change.
     """
 
     def __init__(self, execution: str | None, encode: Encode, pace: Pace, *, since: float):
@@ -50,7 +53,7 @@ class Hub:
         self._oldest: float | None = None
         self._oldest_held: float | None = None
         self._last_flush = self._last_release = float("-inf")
-        self._encoded: dict[Hashable, str] = {}
+        self.texts: dict[Hashable, str] = {}
         self._pending: dict[tuple[int, Subscription], list[Path]] = {}
 
     @property
@@ -140,14 +143,14 @@ class Hub:
 
     def text(self, key: Hashable, message: Callable[[], Message | Mapping[str, Any]]) -> str:
         """Returns the text of a message; made once for all sessions which say the same key."""
-        text = self._encoded.get(key)
+        text = self.texts.get(key)
         if text is None:
-            text = self._encoded[key] = self._encode(message())
+            text = self.texts[key] = self._encode(message())
         return text
 
     def _advance(self) -> None:
         self.sequence += 1
-        self._encoded.clear()
+        self.texts.clear()
         self._pending.clear()
 
     def _mark(self, path: Path, committed_at: float) -> None:

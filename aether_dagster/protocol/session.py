@@ -98,11 +98,7 @@ class Session:
         hub = self._hub
         if hub is None:
             return None
-        if self._owes != "nothing":
-            text = self._first(hub)
-        else:
-            paths = hub.pending(self._seen, self.wanted.subscription)
-            text = self._update(hub, paths, ("pending", self._seen)) if paths else None
+        text = self._pending(hub) if self._owes == "nothing" else self._first(hub)
         self._seen = hub.sequence
         if text is not None:
             self._last_sent = now
@@ -130,17 +126,26 @@ class Session:
         done = hub is not None and hub.final and self.complete
         return FINALIZED if done and not self._follows else None
 
+    def _pending(self, hub: Hub) -> str | None:
+        """What changed; the one thing which is done for every client and frame."""
+        subscription = self.wanted.subscription
+        paths = hub.pending(self._seen, subscription)
+        if not paths:
+            return None
+        at = self._timestamps.next(hub.committed_at)
+        text = hub.texts.get((self._seen, subscription, at, self._extended))
+        if text is None:
+            key = (self._seen, subscription)
+            text = self._text(hub, key, at, lambda: update(hub.document, paths, at))
+        return text
+
     def _first(self, hub: Hub) -> str | None:
         wanted = self.wanted
         owes, self._owes = self._owes, "nothing"
         if owes == "since" and wanted.since is not None and not self._follows:
             paths = hub.since(wanted.since, wanted.subscription)
             if paths is not None:
-                return (
-                    self._update(hub, paths, ("since", wanted.since), filled=True)
-                    if paths
-                    else None
-                )
+                return self._filled(hub, paths, ("since", wanted.since)) if paths else None
         if wanted.subscription.patterns is None:
             at = self._timestamps.next(hub.committed_at)
             document, started = hub.document, hub.started
@@ -151,7 +156,7 @@ class Session:
         if self._seen:
             # What it was sent before may have had keys which are gone.
             paths = list({*paths, *hub.pending(self._seen, wanted.subscription)})
-        return self._update(hub, paths, ("present", self._seen), filled=True) if paths else None
+        return self._filled(hub, paths, ("present", self._seen)) if paths else None
 
     def _replace(self, hub: Hub, paths: list[Path]) -> str:
         """Says all which the client wants of another document; nothing of the last one stays."""
@@ -164,14 +169,11 @@ class Session:
 
         return self._text(hub, ("another", self.wanted.subscription), at, message)
 
-    def _update(
-        self, hub: Hub, paths: list[Path], key: tuple[Hashable, ...], *, filled: bool = False
-    ) -> str:
+    def _filled(self, hub: Hub, paths: list[Path], key: tuple[Hashable, ...]) -> str:
+        """An update in which executing nodes have the time so far, as in a snapshot."""
         at = self._timestamps.next(hub.committed_at)
 
         def message() -> Message:
-            if not filled:
-                return update(hub.document, paths, at)
             return update(snapshot(hub.document, at, hub.started)["payload"], paths, at)
 
         return self._text(hub, (*key, self.wanted.subscription), at, message)
@@ -179,13 +181,12 @@ class Session:
     def _text(
         self, hub: Hub, key: tuple[Hashable, ...], at: float, message: Callable[[], Message]
     ) -> str:
-        if not self._extended:
-            return hub.text((*key, at), message)
-
-        def extended() -> Mapping[str, Any]:
+        def whole() -> Mapping[str, Any]:
+            if not self._extended:
+                return message()
             return {**message(), "version": hub.version, "execution": hub.execution}
 
-        return hub.text((*key, at, "+seq"), extended)
+        return hub.text((*key, at, self._extended), whole)
 
 
 def read_subscribe(text: str | bytes) -> Wanted:

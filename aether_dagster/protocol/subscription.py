@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, cast
 
 from aether_dagster.state.mask import Path
@@ -27,9 +28,9 @@ _LEAF_DEPTH: Mapping[Path, int] = {
 _WHOLE_MAPS = frozenset({("context", "environment_vars"), ("context", "artifacts")})
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Subscription:
-    """What a client subscribed to.
+    """What a client subscribed to. The same mask is the same object, which is soon compared.
 
     Args:
         patterns: Of the paths; a path covers what is below it. None is everything.
@@ -47,7 +48,7 @@ class Subscription:
         if len(mask) > _LIMIT:
             raise ValueError(f"A mask has at most {_LIMIT} paths; this one has {len(mask)}.")
         patterns = frozenset(map(_pattern, mask))
-        return EVERYTHING if (None,) in patterns else Subscription(patterns)
+        return EVERYTHING if (None,) in patterns else _subscription(patterns)
 
     @staticmethod
     def split(text: str) -> list[str]:
@@ -79,6 +80,11 @@ class Subscription:
 
 
 EVERYTHING = Subscription()
+
+
+@lru_cache(256)
+def _subscription(patterns: frozenset[Pattern]) -> Subscription:
+    return Subscription(patterns)
 
 
 def _pattern(text: str) -> Pattern:

@@ -93,8 +93,13 @@ class Client:
         self.send(asyncio.get_running_loop().time())
 
 
-def send_all(clients: Iterable[Client], now: float) -> int:
+def send_all(clients: Iterable[Client], now: float, *, final: bool = False) -> int:
     """Sends each client what it has not seen, writing what is the same for many together.
+
+    Args:
+        clients: All of one stream.
+        now: The present moment.
+        final: The stream has come to its end.
 
     Returns:
         How many frames were sent.
@@ -108,6 +113,7 @@ def send_all(clients: Iterable[Client], now: float) -> int:
             groups.setdefault(id(text), (text, []))[1].append(client.connection)
     for text, connections in groups.values():
         broadcast(connections, text)
-    for client in clients:
-        client.end_if_final()
+    if final:
+        for client in clients:
+            client.end_if_final()
     return sum(len(connections) for _, connections in groups.values())

@@ -209,7 +209,7 @@ def _wanted(query: Query) -> Wanted:
     masks = [path for text in query.get("mask", ()) for path in Subscription.split(text)]
     try:
         since = read_since(float(query["since"][0])) if "since" in query else None
-        return Wanted(Subscription.parse(masks) if masks else Subscription(), since)
+        return Wanted(Subscription.parse(masks or ["*"]), since)
     except ValueError as error:
         raise BadRequest(str(error)) from None
 

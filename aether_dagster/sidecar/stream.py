@@ -89,7 +89,7 @@ class Stream:
         self._timer, self._due = None, float("inf")
         now = self._loop.time()
         self.hub.flush(now)
-        frames = send_all(self.clients, now)
+        frames = send_all(self.clients, now, final=self.hub.final)
         after = self._loop.time()
         self._pace.margin.observe(flush=after - now, lag=max(0.0, now - due) + self._lag)
         self._lag = 0.0

@@ -5,6 +5,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator, Mapping
@@ -110,3 +111,45 @@ class Follower:
         async with asyncio.timeout(30):
             while not (self.state and condition(self.state)):
                 self.take(await connection.recv())
+
+
+def upgraded(running: Running | tuple[int, str], path: str) -> socket.socket:
+    """A connection which has said that it is a client: a thousand of them cost little."""
+    port, token = (running.port, running.token) if isinstance(running, Running) else running
+    connection = socket.create_connection(("127.0.0.1", port), timeout=60)
+    connection.sendall(
+        f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\n"
+        "Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+        f"Sec-WebSocket-Version: 13\r\nAuthorization: Bearer {token}\r\n\r\n".encode()
+    )
+    return connection
+
+
+async def read_and_answer(connection: socket.socket) -> None:
+    """Reads until the server closes, and answers its pings as a client must."""
+    loop = asyncio.get_running_loop()
+    connection.setblocking(False)
+    buffer = b""
+    while b"\r\n\r\n" not in buffer:
+        buffer += await _more(loop, connection)
+    buffer = buffer.partition(b"\r\n\r\n")[2]
+    while True:
+        while len(buffer) < 2 or len(buffer) < (start := {126: 4, 127: 10}.get(buffer[1], 2)):
+            buffer += await _more(loop, connection)
+        size = buffer[1] if start == 2 else int.from_bytes(buffer[2:start], "big")
+        while len(buffer) < start + size:
+            buffer += await _more(loop, connection)
+        opcode, body = buffer[0] & 15, buffer[start : start + size]
+        buffer = buffer[start + size :]
+        if opcode == 8:
+            return
+        if opcode == 9:
+            # Masked with zeros, which changes nothing.
+            await loop.sock_sendall(connection, bytes([0x8A, 0x80 | size]) + bytes(4) + body)
+
+
+async def _more(loop: asyncio.AbstractEventLoop, connection: socket.socket) -> bytes:
+    data = await loop.sock_recv(connection, 1 << 16)
+    if not data:
+        raise ConnectionError("the server ended the connection without a close frame")
+    return data
