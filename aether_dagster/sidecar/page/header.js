@@ -114,7 +114,6 @@ export function explain(dialog, statuses) {
         element("span", { class: `status-word is-${status}` }, icon(status), label(status)),
       ),
     ),
-    element("p", {}, " "),
     element(
       "dl",
       { class: "keys" },
