@@ -80,7 +80,7 @@ def test_hooks_beside_a_document_have_sensors_of_their_own(place: Path) -> None:
     told, _, _ = tick(place, sensor)
     assert told == "0 delivered, 0 given up; 0 wait in 0 executions"
     with embedded_instance(place) as instance:
-        messages = [entry.user_message or "" for entry in instance.all_logs(run_id)]
+        messages = [entry.message for entry in instance.all_logs(run_id)]
     assert any("transitioned: executing → succeeded" in message for message in messages)
 
 

@@ -1,9 +1,15 @@
 """State hooks in whole runs, each a process of its own: what hooks do, and what becomes of it."""
 
 import json
+import os
 import signal
+import subprocess
+import sys
+import time
+import uuid
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -11,10 +17,11 @@ from typing import Any
 
 import pytest
 
+from aether_dagster.crypto import Key
 from aether_dagster.journal import Journal
 from aether_dagster.journal.outbox import HookCallRecord
-from tests.journals import journal_url
-from tests.orchestration.scenarios import Place, Places
+from tests.journals import journal_environment, journal_url
+from tests.orchestration.scenarios import PACKAGES, Place, Places
 
 HOOKS = Path(__file__).with_name("hook_cases.py")
 STEPS = """
@@ -359,3 +366,100 @@ def test_a_hook_whose_failures_count_fails_the_run(places: Places) -> None:
         report = opened.journal.replica(opened.record().pipeline_id).report
     assert report is not None
     assert report["status"] == "failed"
+
+
+CANARY_STEPS = """
+    - id: shell
+      type: shell/run
+      args: {command: "echo out $KEY; echo err $KEY >&2", env: {KEY: "${secrets.STORED}"}}
+    - id: script
+      type: python/script
+      args:
+        code: "import os; print(os.environ['KEY'])"
+        env: {KEY: "${SECRET_VARIABLE}"}
+        output: text
+    - id: payload
+      type: python/call
+      args: {callable: "canary:give", word: "${secrets.STORED}"}
+    - id: error
+      type: python/call
+      args: {callable: "canary:fail", word: "${secrets.STORED}"}
+"""
+CANARY_JOBS = """
+import time
+def give(word, context):
+    context.logger.info("given %s", word)
+    time.sleep(0.3)
+    return {"nested": [word], "text": "before " + word + " after"}
+def fail(word, context):
+    raise ValueError("it is " + word + " and no other")
+"""
+CANARY_HOOK = """
+import os
+from aethersdk import StateHook, StateVeto
+
+class Leaky(StateHook):
+    retry_delay = 0.01
+    def pre_state_initialize(self):
+        raise ValueError("at first " + os.environ["STORED"])
+    def pre_state_mutation(self, mutation):
+        if mutation.value is not None:
+            self.logger.warning("saw %s", mutation.value)
+            raise ValueError(os.environ["SECRET_VARIABLE"])
+        raise StateVeto(os.environ["STORED"]) if "nodes.none" in mutation.paths else KeyError(
+            os.environ["STORED"])
+    def post_node_execute(self, current_state):
+        self.logger.info("state %s", current_state)
+        raise RuntimeError("told of " + os.environ["STORED"] + os.environ["SECRET_VARIABLE"])
+"""
+
+
+def command_lines() -> bytes:
+    found = b""
+    for file in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            found += file.read_bytes()
+    return found
+
+
+@pytest.mark.parametrize(("sealed", "flags"), [(False, ()), (False, ("--json",)), (True, ())])
+def test_a_secret_is_in_no_byte_of_what_is_written_or_shown(
+    places: Places, sealed: bool, flags: tuple[str, ...]
+) -> None:
+    """Canary: in the environment, a secret store, a payload, an error, output of a shell, hooks."""
+    stored, declared = f"cnry{uuid.uuid4().hex}", f"cnry{uuid.uuid4().hex}"
+    context = "context: {secret_store: 'env://', secret_env: [SECRET_VARIABLE]}\n"
+    place = prepare(places, {"leaky.py": CANARY_HOOK}, CANARY_STEPS, context)
+    (place.directory / "canary.py").write_text(CANARY_JOBS)
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("AETHERSCRIPT", "DAGSTER"))}
+    environ = {**kept, "STORED": stored, "SECRET_VARIABLE": declared}
+    environ |= {"PYTHONPATH": os.pathsep.join(PACKAGES), **journal_environment(place.directory)}
+    key = place.directory / "key"
+    key.write_text(Key.generate().text())
+    key.chmod(0o600)
+    sealing = [f"--state-encryption-key=file:{key}"] if sealed else []
+    process = subprocess.Popen(
+        [sys.executable, "-m", "aether_dagster.cli", "run", "--state-history=ex", *flags, *sealing],
+        cwd=place.directory,
+        env=environ,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    shown = b""
+    with ThreadPoolExecutor(1) as pool:
+        output = pool.submit(process.communicate)
+        while not output.done():
+            shown += command_lines()
+            time.sleep(0.05)
+    shown += b"".join(output.result())
+    assert process.returncode == 1, shown[-3000:]
+    files = {p: p.read_bytes() for p in place.directory.rglob("*") if p.is_file()}
+    assert any(path.name == "state_final.json" for path in files)
+    assert any(path.name == "runs.db" for path in files)
+    for secret in (stored.encode(), declared.encode()):
+        holding = [path for path, data in files.items() if secret in data]
+        # What a step returns is stored as it is, for the next step; sealed where there is a key.
+        assert [p for p in holding if sealed or "aether_artifacts" not in p.parts] == []
+        assert secret not in shown
+    assert b"***" in shown
+    assert sealed or any("aether_artifacts" in path.parts for path in files)
