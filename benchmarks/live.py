@@ -206,7 +206,7 @@ async def beside_broadcast(clients: int) -> tuple[float, float]:
         gathered = await asyncio.create_subprocess_exec(
             sys.executable, *words, stdout=subprocess.PIPE
         )
-        stream = await served._streams.execution(name)
+        stream = await served._streams.execution(name)  # noqa: SLF001 - who listens is not told to others
         while len(stream.clients) < clients:  # noqa: ASYNC110
             await asyncio.sleep(0.1)
         for number in range(40):
