@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from textwrap import dedent
 
@@ -14,6 +15,7 @@ import yaml
 from aether_dagster import AetherSettings, build_defs, build_state_hook_sensors
 from aether_dagster.errors import PluginError
 from aether_dagster.journal import Journal
+from aether_dagster.orchestration import active, hook_sensors
 from aether_dagster.orchestration.code_location import reconstructable_pipeline
 from aether_dagster.orchestration.hook_sensors import document_hooks_sensor
 from aether_dagster.orchestration.instance import embedded_instance
@@ -25,6 +27,14 @@ from tests.orchestration.scenarios import PACKAGES, document
 
 STATE_LOGGER = Path(__file__).parents[2] / "hooks" / "state_logger.py"
 STEPS = '    - {id: one, type: core/echo, args: {message: "hello"}}\n'
+
+
+@pytest.fixture(autouse=True)
+def forgotten() -> Iterator[None]:
+    """What sensors deliver is known to the whole process; other tests must not meet it."""
+    yield
+    active._of_sensors.clear()
+    hook_sensors._sensors.clear()
 
 
 def materialize(directory: Path) -> str:

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 import uuid
 from collections.abc import Iterator
@@ -90,11 +91,13 @@ def look(directory: Path, log: str = "") -> Ran:
 @pytest.fixture(scope="module")
 def cases(places: Places) -> Iterator[dict[tuple[str, str, str], "Future[Ran]"]]:
     """Every case of the matrix, run beside each other."""
+    one_at_a_time = threading.Lock()
 
     def one(event: str, behaviour: str, hook: str) -> Ran:
         case = json.dumps({"event": event, "behaviour": behaviour, "hook": hook})
         files = {"hook_cases.py": HOOKS.read_text(), "case.json": case}
-        place = prepare(places, files)
+        with one_at_a_time:
+            place = prepare(places, files)
         log = run(place)
         ran = look(place.directory, log)
         if behaviour == "exits":
