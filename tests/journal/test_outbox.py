@@ -6,12 +6,14 @@ import pytest
 
 from aether_dagster.errors import UnknownExecution
 from aether_dagster.journal.outbox import HookCursor
-from tests.journal.builders import begin
+from tests.journal.builders import initialization, reserve
 
 
 @pytest.fixture
 def pipeline_id(journal):
-    return begin(journal).pipeline_id
+    reserved = reserve(journal).pipeline_id
+    journal.append(reserved, [initialization(reserved, "load")])
+    return reserved
 
 
 def test_a_hook_is_registered_once_and_keeps_its_place(journal, pipeline_id):

@@ -1,4 +1,4 @@
-"""Which plugins and hooks are active for a document: folders, files, ranges, and what they bring."""
+"""Which plugins and hooks are active for a document, and what they bring."""
 
 import sys
 from pathlib import Path
@@ -184,7 +184,7 @@ def test_the_same_class_by_two_ways_is_one_hook(tmp_path):
     file.write_text(HOOK.format(name="Once", order=0))
     first = activate(document(tmp_path), tmp_path)
     again = HookClass(type(first.hooks[0].hook), "once", "0.0.0", "file:elsewhere/once.py")
-    with pytest.raises(PluginError, match="Two state hooks are called once.Once"):
+    with pytest.raises(PluginError, match=r"Two state hooks are called once\.Once"):
         activate(document(tmp_path), tmp_path, classes=[again])
     same = HookClass(type(first.hooks[0].hook), "once", "0.0.0", first.hooks[0].source)
     assert len(activate(document(tmp_path), tmp_path, classes=[same]).hooks) == 1

@@ -3,6 +3,7 @@
 import json
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from typing import ClassVar
 
 import pytest
 
@@ -55,8 +56,11 @@ def test_what_is_wrong_with_a_sealed_file_is_told_without_a_secret(sealed, tmp_p
 class Vault(BaseHTTPRequestHandler):
     """Vault's KV version 2, as far as secrets are read of it."""
 
-    SECRETS = {"kv/data/sales": {"TOKEN": "vaulted1"}, "kv/data/KEY": {"value": "vaulted2"}}
-    asked: list[str] = []
+    SECRETS: ClassVar = {
+        "kv/data/sales": {"TOKEN": "vaulted1"},
+        "kv/data/KEY": {"value": "vaulted2"},
+    }
+    asked: ClassVar[list[str]] = []
 
     def do_GET(self):
         path = self.path.removeprefix("/v1/").partition("?")[0]
