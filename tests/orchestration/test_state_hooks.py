@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -68,7 +70,11 @@ def prepare(places: Places, files: dict[str, str], steps: str = STEPS, more: str
 
 def run(place: Place, action: str = "run", **order: Any) -> str:
     """Does something there in a process of its own, to its end; returns what it printed."""
-    child = place.start(action, **order)
+    child = (
+        place.start(action, **order)
+        if "environ" not in order
+        else (place.zygote.start(place.directory, action, **order))
+    )
     assert child.ended(90), child.log.read_text()
     return child.log.read_text()
 
@@ -466,3 +472,70 @@ def test_a_secret_is_in_no_byte_of_what_is_written_or_shown(
         assert secret not in shown
     assert b"***" in shown
     assert sealed or any("aether_artifacts" in path.parts for path in files)
+
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+LISTED = """plugins:
+  - {name: DataValidator, version: "^1.4.0"}
+  - {name: SlackNotifier, version: "~3.2"}
+context: {artifacts: {data_rules: rules.json}}
+"""
+CHECKED = """
+    - {id: good, type: core/echo, args: {message: [{id: 1, amount: 2}]}}
+    - {id: sure, type: DataValidator/check, args: {rows: "${steps.good.output}", min_rows: 1}}
+    - {id: bad, type: core/echo, args: {message: [{id: 1}, {id: 1}]}}
+"""
+
+
+class Slack(HTTPServer):
+    """Stands in for Slack."""
+
+    def __init__(self) -> None:
+        self.posts: list[dict[str, Any]] = []
+        super().__init__(("127.0.0.1", 0), _Post)
+
+
+class _Post(BaseHTTPRequestHandler):
+    server: Slack
+
+    def do_POST(self) -> None:
+        self.server.posts.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_the_example_plugins_check_and_tell_in_a_run(places: Places) -> None:
+    place = places(CHECKED, LISTED)
+    for example in ("data-validator", "slack-notifier"):
+        shutil.copytree(EXAMPLES / example, place.directory / "plugins" / example)
+    (place.directory / "rules.json").write_text(json.dumps({"bad": {"unique": ["id"]}}))
+    with Slack() as slack:
+        thread = threading.Thread(target=slack.serve_forever)
+        thread.start()
+        url = f"http://127.0.0.1:{slack.server_port}/x"
+        log = run(place, environ={"SLACK_WEBHOOK_URL": url, **journal_environment(place.directory)})
+        slack.shutdown()
+        thread.join()
+    left = look(place.directory, log)
+    plugins = left.document["context"]["active_plugins"]
+    assert plugins == ["DataValidator@1.4.0", "SlackNotifier@3.2.1"]
+    assert left.document["nodes"]["sure"]["output_payload"] == {"rows": 1}
+    error = left.document["nodes"]["bad"]["error"]
+    assert (error["type"], error["hook"], error["plugin"]) == (
+        "Vetoed",
+        "OutputRules",
+        "DataValidator@1.4.0",
+    )
+    assert "id has 1 values" in error["message"]
+    texts = [post["text"] for post in slack.posts]
+    assert [text.partition(" failed")[0].rpartition("_")[0] for text in texts] == [
+        ":x: `bad",
+        ":x: `pipeline",
+    ]
+    with place.opened() as opened:
+        report = opened.journal.replica(opened.record().pipeline_id).report
+    assert report is not None
+    assert [each["outcome"] for each in report["plugins"]] == ["returned", "returned"]
