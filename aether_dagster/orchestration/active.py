@@ -17,6 +17,11 @@ def add_hooks_of_sensors(hooks: "list[HookClass]") -> None:
     _of_sensors.update({hook.key: hook for hook in hooks})
 
 
+def has_sensor(key: str) -> bool:
+    """Tells whether the code location has built the sensor of a hook itself."""
+    return key in _of_sensors
+
+
 def find_active(pipeline: CompiledPipeline) -> "Active | None":
     """Resolves and loads what is active for a pipeline; None, at no cost, where nothing is.
 

@@ -8,7 +8,7 @@ from typing import Any
 import dagster as dg
 
 from aether_dagster.errors import Problem, ScriptError
-from aether_dagster.orchestration.active import find_active
+from aether_dagster.orchestration.active import find_active, has_sensor
 from aether_dagster.orchestration.compat import allow_depth, disable_dagster_warnings
 from aether_dagster.orchestration.connectors import connector_keys, connector_resources
 from aether_dagster.orchestration.executor import aether_executor
@@ -152,15 +152,16 @@ def compile_documents(
 
 def _hook_sensors(pipeline: CompiledPipeline) -> dict[str, dg.SensorDefinition]:
     """The sensors which deliver to a pipeline's state hooks, by name; none where it has none."""
-    hooks = pipeline.document.pipeline.hooks
-    declared = hooks.on_success or hooks.on_failure or hooks.on_complete
+    listed = pipeline.document.pipeline.hooks
+    declared = listed.on_success or listed.on_failure or listed.on_complete
     active = find_active(pipeline)
     if active is None and not declared:
         return {}
     # Imported here: what has no hooks pays nothing for them.
     from aether_dagster.orchestration.hook_sensors import document_hooks_sensor, sensors_of
 
-    found = [] if active is None else sensors_of(active.hooks)
+    hooks = () if active is None else active.hooks
+    found = sensors_of(hook for hook in hooks if not has_sensor(hook.key))
     if declared:
         found.append(document_hooks_sensor())
     return {sensor.name: sensor for sensor in found}

@@ -41,7 +41,8 @@ def build_state_hook_sensors(
 
     A sensor delivers `post_` events of the executions in the journal, at least once and in order.
     The classes become active in the runs of this code location too, so that their `pre_` events
-    are called there.
+    are called there. Build them before the definitions of pipelines, which include sensors for the
+    hooks which have none.
 
     Args:
         hooks: Hook classes; or modules, files or folders of them.
