@@ -18,11 +18,15 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+import dagster as dg
 import pytest
 
+from aether_dagster import AetherSettings, build_state_hook_sensors
 from aether_dagster.crypto import Key
 from aether_dagster.journal import Journal
 from aether_dagster.journal.outbox import HookCallRecord
+from aether_dagster.orchestration import active
+from aether_dagster.orchestration.instance import embedded_instance
 from tests.journals import journal_environment, journal_url
 from tests.orchestration.scenarios import PACKAGES, Place, Places
 
@@ -539,3 +543,33 @@ def test_the_example_plugins_check_and_tell_in_a_run(places: Places) -> None:
         report = opened.journal.replica(opened.record().pipeline_id).report
     assert report is not None
     assert [each["outcome"] for each in report["plugins"]] == ["returned", "returned"]
+
+
+@pytest.fixture
+def _forget(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hooks which a test makes active are no other test's."""
+    monkeypatch.setattr(active, "_of_sensors", {})
+
+
+@pytest.mark.usefixtures("_forget")
+def test_a_sensor_beside_a_command_line_delivers_nothing_twice(places: Places) -> None:
+    place = prepare(places, {"slow.py": SLOW})
+    (place.directory / "wait").touch()
+    settings = AetherSettings(journal=journal_url(place.directory))
+    (sensor,) = build_state_hook_sensors(place.directory / "plugins", settings=settings)
+    child = place.start()
+    place.wait_for("told.txt", child)
+    with embedded_instance(place.directory) as instance:
+        context = dg.build_sensor_context(instance=instance)
+        for _ in range(3):
+            told = sensor.evaluate_tick(context).skip_message
+            assert told is not None
+            assert told.startswith("0 delivered"), "the command line is in the middle of it"
+        (place.directory / "wait").unlink()
+        while not child.ended(0.05):
+            sensor.evaluate_tick(context)
+        sensor.evaluate_tick(context)
+    told_ids = (place.directory / "told.txt").read_text().split()
+    assert sorted(identity.split("/")[2] for identity in told_ids) == ["one", "two"]
+    assert (place.directory / "done.txt").read_text().split() == told_ids
+    assert [call.outcome for call in ledger(place)] == ["returned", "returned"]
