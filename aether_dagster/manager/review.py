@@ -15,7 +15,7 @@ from aether_dagster.state.mask import join_path
 from aether_dagster.values import is_json
 from aethersdk import Mutation, State
 from aethersdk.calls import Transaction
-from aethersdk.state import thaw
+from aethersdk.state import freeze, thaw
 
 Check = Callable[[Any, Mutation], Mutation]
 
@@ -115,7 +115,7 @@ class Review:
             _node(step, "status"): "succeeded",
             payload: shown if is_json(shown) else None,
         }
-        given = replace(self._mutation(step, after), value=protected(value))
+        given = replace(self._mutation(step, after), value=freeze(protected(value)))
 
         def check(returned: Any, before: Mutation) -> Mutation:
             amended = _may_change(payload, object, value=True)(returned, before)
@@ -176,7 +176,7 @@ class Review:
 def protected(value: Any) -> Any:
     """Returns a value as hooks are given it: what they do to it is not done to the original.
 
-    Containers are read as they are and copied by whoever freezes them; of tables and arrays there
+    Containers are copied, to be frozen by the caller; of tables and arrays there
     are copies, which share their memory where their library allows. Other objects are themselves.
     """
     if isinstance(value, Mapping):
