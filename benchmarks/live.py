@@ -169,7 +169,7 @@ def scenario(
     with ExitStack() as stack:
         process, port, token = stack.enter_context(sidecar(url))
         if clients:
-            words = [__file__, "--role", "crowd", str(port), token, names[0]]
+            words = [__file__, "--role", "crowd", "--", str(port), token, names[0]]
             words += [str(clients), str(deaf)]
             gathered = subprocess.Popen([sys.executable, *words], stdout=subprocess.PIPE)
             stack.callback(gathered.kill)
@@ -202,7 +202,7 @@ async def beside_broadcast(clients: int) -> tuple[float, float]:
         served = Sidecar(journal, SidecarSettings(token=token, port=0))
         await served.start()
         port = served.url.rstrip("/").rpartition(":")[2]
-        words = [__file__, "--role", "crowd", port, token, name, str(clients), "0"]
+        words = [__file__, "--role", "crowd", "--", port, token, name, str(clients), "0"]
         gathered = await asyncio.create_subprocess_exec(
             sys.executable, *words, stdout=subprocess.PIPE
         )
