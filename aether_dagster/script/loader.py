@@ -20,6 +20,8 @@ from aether_dagster.script.scalars import FLOAT, INTEGER, MAX_INTEGER, MAYBE_NUM
 MAX_BYTES = 5 * 1024 * 1024
 MAX_VALUES = 250_000
 MAX_DEPTH = 64
+_TOO_DEEP = "The document is nested too deeply"
+_DEPTH = f"at most {MAX_DEPTH} levels"
 
 Path = tuple[str | int, ...]
 
@@ -168,6 +170,9 @@ def _explain(error: yaml.YAMLError, text: str, file: str) -> Problem:
         return Problem(
             file, line, column, "A plain value cannot begin so; put it in quotes", repr(character)
         )
+    if reason == "exceeded maximum nesting depth":
+        # Newer releases of libyaml count too, up to a thousand.
+        return Problem(file, line, column, _TOO_DEEP, expected=_DEPTH)
     if reason == "mapping values are not allowed in this context":
         message = "A ':' stands where no key can be; put the value in quotes or check indentation"
         return Problem(file, line, column, message)
@@ -230,10 +235,7 @@ class _Reader:
             end = event.end_mark
         else:
             if len(path) >= MAX_DEPTH:
-                expected = f"at most {MAX_DEPTH} levels"
-                raise Unreadable(
-                    self._problem(event, "The document is nested too deeply", expected)
-                )
+                raise Unreadable(self._problem(event, _TOO_DEEP, _DEPTH))
             read = self._list if event.__class__ is yaml.SequenceStartEvent else self._mapping
             value, end = read(event, path)
         self._spans[path] = (start.line + 1, start.column + 1, start.index, end.index)
