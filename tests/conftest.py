@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 
 from tests.journals import DATABASE, SERVER, journal_environment
 
@@ -11,6 +12,10 @@ if TYPE_CHECKING:
     from tests.orchestration.scenarios import Places
 
 pytest_plugins = ["tests.postgres"]
+
+# How long an example takes says how busy the machine is.
+settings.register_profile("no-deadline", deadline=None)
+settings.load_profile("no-deadline")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from aether_dagster.script.findings import Findings, is_credential_place
+from aether_dagster.script.expansion import MAX_CHARACTERS, TOO_LARGE, Expansion
+from aether_dagster.script.findings import Findings, dotted, is_credential_place
 from aether_dagster.script.graph import topological_order
 from aether_dagster.script.interpolation import (
     METADATA_NAMES,
@@ -45,6 +46,7 @@ class Links:
         secret_names: Environment variables whose values are secret.
         secrets: Names of secrets.
         files: Paths of files.
+        variables: Names of variables, each after those which it refers to.
     """
 
     order: tuple[str, ...]
@@ -55,6 +57,7 @@ class Links:
     secret_names: frozenset[str]
     secrets: frozenset[str]
     files: frozenset[str]
+    variables: tuple[str, ...]
 
 
 def metadata_of(raw: Any) -> dict[str, Any]:
@@ -101,6 +104,7 @@ class _Linker:
         self._environ = environ
         self._variables = mapping_at(raw, "variables")
         self._metadata = metadata_of(raw)
+        self._expansion = Expansion(self._variables, self._metadata)
         self._steps = named_steps(raw)
         self._index = {step: position for position, step in enumerate(self._steps)}
         self._names: set[str] = set()
@@ -111,7 +115,7 @@ class _Linker:
 
     def link(self) -> Links:
         secret_names = self._check_secrets()
-        self._check_variables()
+        variables = self._check_variables()
         self._check_context(secret_names)
         connectors = mapping_at(self._raw, "connectors")
         for _, reference in self._references(connectors, ("connectors",), _WITH_SECRETS):
@@ -139,6 +143,7 @@ class _Linker:
             secret_names,
             frozenset(self._secrets),
             frozenset(self._files),
+            variables,
         )
 
     def _check_secrets(self) -> frozenset[str]:
@@ -167,16 +172,21 @@ class _Linker:
             self._findings.add(("context", "secret_store"), message)
         return frozenset(names)
 
-    def _check_variables(self) -> None:
+    def _check_variables(self) -> tuple[str, ...]:
         needs: dict[str, list[str]] = {}
         for where, reference in self._references(self._variables, ("variables",), _EVERYWHERE):
             self._note_name(reference)
             if reference.kind == "name" and reference.name in self._variables:
                 needs.setdefault(str(where[1]), []).append(reference.name)
-        _, cycles = topological_order(tuple(self._variables), needs)
+        order, cycles = topological_order(tuple(self._variables), needs)
         for cycle in cycles:
             message = "variables refer to each other in a cycle: " + " → ".join(cycle)
             self._findings.add(("variables", cycle[0]), message)
+        for name in order:
+            if (fault := self._expansion.expand(name)) is not None:
+                message = f"with what it refers to in its place, this {fault[0]}"
+                self._findings.add(("variables", name), message, expected=fault[1])
+        return order
 
     def _check_context(self, secret_names: frozenset[str]) -> None:
         kept = list(references(self._variables, ("variables",)))
@@ -228,6 +238,7 @@ class _Linker:
     ) -> list[tuple[Path, Reference]]:
         """The references of a part of the document; what is wrong with them is noted."""
         found: list[tuple[Path, Reference]] = []
+        room = MAX_CHARACTERS
         for where, text in templates(value, path):
             template, faults = parse(text)
             for fault in faults:
@@ -244,6 +255,12 @@ class _Linker:
                 for part in template
                 if isinstance(part, Reference) and self._check(where, part, allowed)
             )
+            within = room >= 0
+            room -= sum(self._expansion.size(p) for p in template if isinstance(p, Reference))
+            if within and room < 0:
+                limit = f"at most {MAX_CHARACTERS} characters in {dotted(path[-1:])}"
+                message = f"with what it refers to in its place, this {TOO_LARGE}"
+                self._findings.add(where, message, expected=limit)
         return found
 
     def _check(self, where: Path, reference: Reference, allowed: Sequence[Kind]) -> bool:

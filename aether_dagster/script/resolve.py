@@ -271,7 +271,9 @@ def resolve(
         frozenset(secret_names),
     )
     look_up = Lookup(resolved, findings)
-    variables = {name: look_up.variable(name) for name in document.pipeline.variables}
+    # In this order each finds resolved what it refers to; a long chain would recurse too deeply.
+    found = {name: look_up.variable(name) for name in links.variables}
+    variables = {name: found[name] for name in document.pipeline.variables}
     look_up.end()
     whole = Resolved(
         document,

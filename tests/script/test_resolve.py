@@ -1,5 +1,6 @@
 """Values for references: when they are looked up, what is kept, and what is never shown."""
 
+import itertools
 import json
 
 import pytest
@@ -78,6 +79,25 @@ def test_variables_may_refer_to_each_other_in_any_order_and_hide_the_environment
     whole = resolved(found, {"ROOT": "/data", "A": "of the environment"})
     assert whole.variables == {"A": "/data/a", "B": "/data", "C": "/data/a"}
     assert arguments(whole).args["a"] == "/data/a"
+
+
+def test_a_long_chain_of_variables_resolves_in_whatever_order_it_stands():
+    names = [f"V{n}" for n in range(3_000)]
+    rows = [f"  {name}: '${{{below}}}'\n" for name, below in itertools.pairwise(names)]
+    for ordered in (rows, rows[::-1]):
+        head = f"variables:\n  {names[-1]}: end\n{''.join(ordered)}"
+        assert resolved(document("{a: '${V0}'}", head)).variables["V0"] == "end"
+
+
+def test_what_variables_become_is_bounded_before_it_is_made():
+    repeated = " ".join(["${V}"] * 60_000)
+    head = f"variables:\n  V: {'x' * 2_000}\n"
+    wide = f"    - {{id: b, type: core/echo, args: {{message: '{repeated}'}}}}\n"
+    (message,) = told(document, head=head, more=wide)
+    assert message.startswith("x.yaml:8:48: step 'b', args.message: with what it refers to")
+    escapes = "".join(f"  E{n + 1}: ['x${{E{n}}}']\n" for n in range(40))
+    (first, *_) = told(document, head=f"variables:\n  E0: ['\"']\n{escapes}")
+    assert "is too large; expected at most" in first
 
 
 def test_an_output_is_given_as_the_object_it_is():
