@@ -6,7 +6,7 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Text, bindparam, func, null, select, update
+from sqlalchemy import Text, bindparam, func, select, update
 
 from aether_dagster.errors import JournalError, UnknownExecution
 from aether_dagster.journal.records import ExecutionRecord
@@ -111,9 +111,6 @@ _RENUMBER_MORE = [
     )
     for table in (resolutions, private, leases, hook_cursors, hook_calls)
 ]
-_FORGET_HISTORY = Statement(
-    lambda _: update(executions).where(_e.number == bindparam("execution")).values(history=null())
-)
 _ANNOTATE = Statement(
     lambda _: (
         update(executions)
@@ -228,11 +225,6 @@ def annotate(
     if resolved is not None:
         text = session.payloads.seal(session, number, _RESOLVED_PLACE, to_text(resolved))
         session.run(_RESOLVED, execution=number, resolved=text)
-
-
-def forget_history(session: Session, execution: int) -> None:
-    """Forgets where the state history of an execution lay."""
-    session.run(_FORGET_HISTORY, execution=execution)
 
 
 def record(session: Session, pipeline_id: str) -> ExecutionRecord:

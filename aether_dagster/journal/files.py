@@ -67,8 +67,3 @@ def record(
             link=link.link,
             sha256=link.sha256,
         )
-
-
-def forget(session: Session, execution: int) -> None:
-    """Forgets all files of an execution."""
-    session.run(_DELETE_FROM, execution=execution, first=0)

@@ -195,13 +195,6 @@ class Journal:
             execution = commit.lock(session, pipeline_id).execution
             files.record(session, execution, pipeline_id, links, known)
 
-    def forget_history(self, pipeline_id: str) -> None:
-        """Forgets that an execution had a state history, because it was deleted on purpose."""
-        with self._database.writing() as session:
-            execution = commit.lock(session, pipeline_id).execution
-            files.forget(session, execution)
-            executions.forget_history(session, execution)
-
     def record(self, pipeline_id: str) -> ExecutionRecord:
         """Returns an execution, its document and what was resolved; raises UnknownExecution."""
         with self._database.reading() as session:
@@ -341,6 +334,7 @@ class Journal:
         fn: Callable[[Transaction], T],
         actor: str,
         attempts: int = ATTEMPTS,
+        review: Review | None = None,
     ) -> T:
         """Runs `fn` in a transaction, and again where that conflicts.
 
@@ -349,6 +343,7 @@ class Journal:
             fn: Is given the transaction; may run several times.
             actor: `Name@x.y.z` of the plugin which writes.
             attempts: How often at most, with a growing random pause between.
+            review: See `transaction`.
 
         Returns:
             What `fn` returned the time its transaction was committed.
@@ -356,7 +351,7 @@ class Journal:
         Raises:
             WriteConflict: Of the last attempt.
         """
-        return transact(lambda: self.transaction(pipeline_id, actor), fn, attempts)
+        return transact(lambda: self.transaction(pipeline_id, actor, review), fn, attempts)
 
     def tail(
         self,
@@ -440,6 +435,11 @@ class Journal:
             after = found[0]
             total += 1
             changed += found[1]
+
+    def size(self, pipeline_id: str) -> int:
+        """Returns how many bytes of versions and checkpoints are kept; raises UnknownExecution."""
+        with self._database.reading() as session:
+            return retention.weigh(session, commit.existing(session, pipeline_id))
 
     def prune(self, pipeline_ids: Iterable[str]) -> int:
         """Deletes executions and all that is kept of them, and gives their space back.

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import bindparam, select, update
+from sqlalchemy import bindparam, literal_column, select, update
 
 from aether_dagster.journal.commit import existing
 from aether_dagster.journal.database import Database
@@ -123,7 +123,8 @@ _TRIGGERED = Statement(
         .where(
             _l.hook == bindparam("hook"),
             _l.number > bindparam("after"),
-            _l.outcome == "triggered",
+            # Written out: a parameter would keep the index from being used.
+            _l.outcome == literal_column("'triggered'"),
         )
         .order_by(_l.number)
     )

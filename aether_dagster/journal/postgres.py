@@ -10,13 +10,14 @@ from sqlalchemy.engine import URL
 
 from aether_dagster.errors import JournalError
 from aether_dagster.journal.database import Database
+from aether_dagster.journal.schema import OF_ONE_EXECUTION, documents, executions
 from aether_dagster.journal.statement import Session, dialect
 from aether_dagster.journal.url import shown
 from aether_dagster.journal.wakeup import Mailbox, NoMailbox
 
 _CHANNEL = "aether_journal"
 _WITHOUT_NOTIFICATIONS = 0.25
-_TABLES = "aether_versions, aether_delta_ids, aether_checkpoints, aether_executions"
+_TABLES = ", ".join(table.name for table in (executions, documents, *OF_ONE_EXECUTION))
 
 
 class PostgresDatabase(Database):

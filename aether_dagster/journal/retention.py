@@ -13,7 +13,7 @@ from aether_dagster.journal.schema import (
     executions,
     versions,
 )
-from aether_dagster.journal.statement import Statement
+from aether_dagster.journal.statement import Session, Statement
 
 _DELETE = [
     Statement(
@@ -39,6 +39,12 @@ _DELETE_UNUSED_DOCUMENTS = Statement(
 )
 
 
+def weigh(session: Session, execution: int) -> int:
+    """Returns how many bytes of versions and checkpoints are kept of an execution."""
+    rows = [session.row(weight, execution=execution) for weight in _WEIGHTS]
+    return sum(int(row[0]) for row in rows if row is not None)
+
+
 def prune(database: Database, pipeline_ids: Iterable[str]) -> tuple[int, list[int]]:
     """Deletes executions, each in a transaction of its own so that writers need not wait long.
 
@@ -51,8 +57,7 @@ def prune(database: Database, pipeline_ids: Iterable[str]) -> tuple[int, list[in
     for pipeline_id in pipeline_ids:
         with database.writing() as session:
             execution = number_of(session, pipeline_id)
-            for weight in _WEIGHTS:
-                freed += int((session.row(weight, execution=execution) or (0,))[0])
+            freed += weigh(session, execution)
             for statement in _DELETE:
                 session.run(statement, execution=execution)
             session.run(_DELETE_EXECUTION, execution=execution)

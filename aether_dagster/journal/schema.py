@@ -25,7 +25,7 @@ from sqlalchemy import (
 from sqlalchemy.schema import CreateIndex, CreateTable
 from sqlalchemy.types import UserDefinedType
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 # Only INTEGER is an alias of SQLite's rowid.
 _Number = BigInteger().with_variant(Integer(), "sqlite")
@@ -163,8 +163,9 @@ hook_cursors = Table(
     PrimaryKeyConstraint("execution", "hook"),
     info={"since": 2},
 )
-Index(
+_open_cursors = Index(
     "aether_hook_cursors_open",
+    hook_cursors.c.execution,
     hook_cursors.c.hook,
     sqlite_where=hook_cursors.c.done.is_(False),
     postgresql_where=hook_cursors.c.done.is_(False),
@@ -186,6 +187,15 @@ hook_calls = Table(
     Column("detail", Text),
     Index("aether_hook_calls_by_execution", "execution", "number"),
     info={"since": 2},
+    # Or a number freed by pruning is given again, and who remembers it steps over the new call.
+    sqlite_autoincrement=True,
+)
+_triggered_calls = Index(
+    "aether_hook_calls_triggered",
+    hook_calls.c.hook,
+    hook_calls.c.number,
+    sqlite_where=hook_calls.c.outcome == "triggered",
+    postgresql_where=hook_calls.c.outcome == "triggered",
 )
 
 
@@ -237,6 +247,8 @@ OF_ONE_EXECUTION = (
     history_files,
     private,
     leases,
+    hook_cursors,
+    hook_calls,
 )
 
 
@@ -256,9 +268,31 @@ def migration(engine: str, dialect: Any, found: int) -> Sequence[str]:
     statements: list[str] = []
     for table in _tables(engine):
         if found < table.info.get("since", 1):
-            statements.append(str(CreateTable(table).compile(dialect=dialect)))
-            statements += [
-                str(CreateIndex(index).compile(dialect=dialect))
-                for index in sorted(table.indexes, key=lambda index: str(index.name))
-            ]
+            statements += _create(table, dialect)
+    if found == 2:
+        statements += _to_version_3(engine, dialect)
     return statements
+
+
+def _create(table: Table, dialect: Any) -> list[str]:
+    indexes = sorted(table.indexes, key=lambda index: str(index.name))
+    made = [CreateTable(table), *map(CreateIndex, indexes)]
+    return [str(statement.compile(dialect=dialect)) for statement in made]
+
+
+def _to_version_3(engine: str, dialect: Any) -> list[str]:
+    """Open cursors and calls which triggered are found by an index; calls keep their numbers."""
+    reopened = [
+        "DROP INDEX aether_hook_cursors_open",
+        str(CreateIndex(_open_cursors).compile(dialect=dialect)),
+    ]
+    if engine == "postgresql":
+        return [*reopened, str(CreateIndex(_triggered_calls).compile(dialect=dialect))]
+    return [
+        *reopened,
+        "ALTER TABLE aether_hook_calls RENAME TO aether_hook_calls_2",
+        "DROP INDEX aether_hook_calls_by_execution",
+        *_create(hook_calls, dialect),
+        "INSERT INTO aether_hook_calls SELECT * FROM aether_hook_calls_2",
+        "DROP TABLE aether_hook_calls_2",
+    ]

@@ -29,6 +29,7 @@ _ARTIFACTS: Path = ("context", "artifacts")
 _PAUSE = 0.001
 _LONGEST_PAUSE = 0.1
 ATTEMPTS = 20
+"""How often a function is run in a transaction at most, where it always conflicts."""
 T = TypeVar("T")
 _open = threading.local()
 

@@ -4,7 +4,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -233,40 +232,6 @@ def test_a_large_rotation_killed_twenty_times_and_then_finished_leaves_nothing_b
     folder: Path, files: int
 ) -> None:
     rotation(folder, files, kills=20)
-
-
-def test_prune_keeps_the_young_and_the_newest_and_the_unfinished(
-    folder: Path, capsys: Capture
-) -> None:
-    now = time.time()
-    day = 86_400
-    kept = [keep("executions", start=now - age * day).folder for age in (50, 40, 30, 20, 10)]
-    unfinished = keep("executions", start=now - 60 * day, ended=False).folder
-    would = as_json(capsys, "prune", "--keep", "15d", "--keep-last", "2", "--dry-run")
-    assert [item["folder"] for item in would] == kept[:3]
-    assert all(item["files"] == 7 and item["bytes"] > 0 for item in would)
-    assert len(list(Path("executions").iterdir())) == 6
-    history("prune", "--keep", "15d", "--keep-last", "2")
-    left = {path.name for path in Path("executions").iterdir()}
-    assert left == {unfinished, *kept[3:]}
-    capsys.readouterr()
-    assert main(["history", "verify", "--no-dagster"]) == 4, "the unfinished one, and no other"
-    history("prune", "--keep-last", "0")
-    assert {path.name for path in Path("executions").iterdir()} == {unfinished}
-
-
-@pytest.mark.parametrize("wrong", [[], ["--keep", "soon"], ["--keep", "-3d"]])
-def test_prune_must_be_told_what_to_keep(folder: Path, wrong: list[str]) -> None:
-    keep("executions")
-    history("prune", *wrong, status=2)
-    assert len(list(Path("executions").iterdir())) == 1
-
-
-def test_prune_works_behind_a_url(folder: Path, capsys: Capture) -> None:
-    url = f"memory://prune-{folder.parent.name}/executions"
-    keep(url)
-    history("prune", url, "--keep-last", "0")
-    assert as_json(capsys, "list", url) == []
 
 
 def test_key_generate_makes_a_key_which_seals(folder: Path, capsys: Capture) -> None:

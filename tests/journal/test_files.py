@@ -50,17 +50,6 @@ def test_executions_do_not_see_each_others_files(journal: Journal, execution: st
     assert len(journal.history_files(execution)) == 1
 
 
-def test_a_history_which_was_deleted_on_purpose_is_forgotten(
-    journal: Journal, execution: str
-) -> None:
-    journal.annotate(execution, history="executions/x")
-    journal.record_files(execution, chain("a"), known=0)
-    journal.forget_history(execution)
-    assert journal.history_files(execution) == []
-    assert journal.record(execution).history is None
-    assert journal.record(execution).head == 1
-
-
 def test_an_unknown_execution_has_no_files(journal: Journal) -> None:
     with pytest.raises(UnknownExecution):
         journal.history_files("pipeline_00000000")

@@ -2,8 +2,10 @@ from pathlib import Path
 
 import pytest
 
+from aether_dagster.crypto import ChainLink
 from aether_dagster.errors import UnknownExecution
 from aether_dagster.journal import Journal
+from aether_dagster.journal.outbox import HookCursor
 from aether_dagster.journal.schema import OF_ONE_EXECUTION, documents, executions
 from tests.journal.builders import PLUGIN, artifact, reserve
 
@@ -11,7 +13,10 @@ from tests.journal.builders import PLUGIN, artifact, reserve
 def filled(journal: Journal, run_id: str, kilobytes: int) -> str:
     made = journal.reserve(run_id, "p", config_hash="h", document={"run": run_id[:1]})
     journal.annotate(made.pipeline_id, resolved={"a": 1})
+    journal.record_files(made.pipeline_id, [ChainLink(0, "a.json", None, "l", None)], known=0)
     journal.acquire(made.pipeline_id, "me", 60)
+    journal.outbox.register([HookCursor(made.pipeline_id, "a.A", "a@1.0.0", "file:/a.py")])
+    journal.outbox.begin_call(made.pipeline_id, event="e", hook="a.A", plugin="a@1.0.0")
     for i in range(kilobytes):
         journal.append(made.pipeline_id, [artifact(f"d{i}", "x", "v" * 1000 + str(i))])
     with journal.transaction(made.pipeline_id, PLUGIN) as tx:
@@ -22,7 +27,8 @@ def filled(journal: Journal, run_id: str, kilobytes: int) -> str:
 def test_of_a_pruned_execution_nothing_is_left_and_others_stay(journal: Journal) -> None:
     gone, kept = filled(journal, "a1", 3), filled(journal, "a2", 3)
     state = journal.state(kept)
-    assert journal.prune([gone]) > 3000
+    size = journal.size(gone)
+    assert journal.prune([gone]) == size > 3000
     with pytest.raises(UnknownExecution):
         journal.state(gone)
     assert journal.find("a1", "p") is None
@@ -33,6 +39,21 @@ def test_of_a_pruned_execution_nothing_is_left_and_others_stay(journal: Journal)
         for table in (*OF_ONE_EXECUTION, executions, documents):
             count = session.sql(f"SELECT count(*) FROM {table.name}").fetchone()[0]
             assert (table.name, count) == (table.name, 0)
+
+
+def test_who_follows_triggers_misses_none_after_pruning(journal: Journal) -> None:
+    old, new = reserve(journal).pipeline_id, reserve(journal).pipeline_id
+
+    def trigger(execution: str) -> int:
+        call = journal.outbox.begin_call(execution, event="e", hook="a.A", plugin="a@1.0.0")
+        journal.outbox.end_call(call, "triggered", 1.0, {"job": "j"})
+        return call
+
+    after = trigger(old)
+    journal.prune([old])
+    assert journal.outbox.triggered("a.A", 0) == []
+    later = trigger(new)
+    assert [call.number for call in journal.outbox.triggered("a.A", after)] == [later]
 
 
 def test_pruning_makes_the_file_smaller(tmp_path: Path) -> None:
