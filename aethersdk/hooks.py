@@ -1,6 +1,7 @@
 """State hooks: classes which are told of state changes, or asked before them (spec 5)."""
 
 import logging
+import random
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
@@ -111,7 +112,8 @@ class StateHook:
                 # By name, for the SDK stands below the journal which raises it.
                 if type(error).__name__ != "WriteConflict":
                     raise
-            time.sleep(_PAUSE * attempt)
+            # Random, so that those who met do not meet again.
+            time.sleep(random.uniform(0, _PAUSE * attempt))  # noqa: S311
         with self.transaction() as transaction:
             return fn(transaction)
 

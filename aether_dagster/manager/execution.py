@@ -6,10 +6,11 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from aether_dagster.errors import HookError
 from aether_dagster.journal import ExecutionRecord, Journal
+from aether_dagster.journal.transaction import ATTEMPTS
 from aether_dagster.manager.ending import (
     EXECUTING,
     FAILED,
@@ -31,9 +32,12 @@ from aether_dagster.values import ValueRef, ValueStore, fit_node_record, is_refe
 
 if TYPE_CHECKING:
     from aether_dagster.journal import Transaction
+    from aether_dagster.journal.transaction import Review as WrittenReview
     from aether_dagster.manager.review import ArgumentChanges, Review
     from aether_dagster.plugins.activation import Active
     from aether_dagster.plugins.manager import HookManager
+
+T = TypeVar("T")
 
 # What an input leaves free in a node's record, in bytes: an error's message and traceback come
 # later, maybe from another process which does not see the input (spec 1.4).
@@ -119,8 +123,27 @@ class Execution:
 
     def transaction(self, actor: str) -> AbstractContextManager["Transaction"]:
         """Begins a transaction of a plugin, `Name@version` (spec 1.6)."""
-        review = None if self._review is None else self._review.written
-        return self.journal.transaction(self.id, actor, review)
+        return self.journal.transaction(self.id, actor, self._written())
+
+    def transact(self, fn: "Callable[[Transaction], T]", actor: str, attempts: int = ATTEMPTS) -> T:
+        """Runs `fn` in a transaction of a plugin, and again where that conflicts (spec 1.6).
+
+        Args:
+            fn: Is given the transaction; may run several times, with no lock held.
+            actor: `Name@version` of the plugin.
+            attempts: How often at most, with a growing random pause between.
+
+        Returns:
+            What `fn` returned the time its transaction was committed.
+
+        Raises:
+            WriteConflict: Of the last attempt.
+            HookError: A state hook refused what it writes (`Vetoed`), or failed.
+        """
+        return self.journal.transact(self.id, fn, actor, attempts, self._written())
+
+    def _written(self) -> "WrittenReview | None":
+        return None if self._review is None else self._review.written
 
     def runs(self, step: str, attempt: int) -> bool:
         """Tells whether this process has committed the start of an attempt."""

@@ -1,10 +1,11 @@
+import threading
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from aether_dagster.errors import IllegalTransition, ValueStoreError
-from aether_dagster.journal import Journal
+from aether_dagster.errors import IllegalTransition, ValueStoreError, WriteConflict
+from aether_dagster.journal import Journal, Transaction
 from aether_dagster.manager import Execution
 from aether_dagster.manager.ending import RunEnd
 from aether_dagster.values import ValueStore
@@ -191,3 +192,34 @@ def test_artifacts_are_a_mapping_which_every_process_shares(
     assert len(ours) == 1
     with pytest.raises(KeyError):
         del ours["b"]
+
+
+def test_no_increment_is_lost_where_plugins_meet(
+    execution: Execution, open_execution: Callable[[], Execution]
+) -> None:
+    def count(tx: Transaction) -> None:
+        tx.set("context.artifacts.count", str(int(tx.get("context.artifacts.count", "0")) + 1))
+
+    def work(mine: Execution) -> None:
+        for _ in range(20):
+            mine.transact(count, "Counter@1.0.0", attempts=100)
+
+    threads = [threading.Thread(target=work, args=(e,)) for e in (execution, open_execution())]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert execution.catch_up().artifact("count") == "40"
+
+
+def test_a_plugin_which_always_meets_others_gives_up(execution: Execution) -> None:
+    tries: list[int] = []
+
+    def hopeless(tx: Transaction) -> None:
+        tries.append(tx.base)
+        tx.set("context.artifacts.x", "mine")
+        execution.artifacts("load").set("x", f"theirs {len(tries)}")
+
+    with pytest.raises(WriteConflict) as caught:
+        execution.transact(hopeless, "Counter@1.0.0", attempts=3)
+    assert (len(tries), caught.value.keys) == (3, ("context.artifacts.x",))

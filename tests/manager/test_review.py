@@ -11,6 +11,7 @@ from aether_dagster.manager import Execution
 from aether_dagster.manager.review import protected
 from aether_dagster.plugins.hooks import HookClass, activate_hooks
 from aether_dagster.plugins.manager import HookManager
+from aether_dagster.state import Authority, Delta
 from aethersdk import Mutation, StateHook, StateVeto
 
 INPUT, OUTPUT = "nodes.load.input_payload", "nodes.load.output_payload"
@@ -161,6 +162,24 @@ def test_a_plugins_transaction_is_asked_about_before_anything_is_locked(ask):
     path = "context.artifacts.made"
     assert seen == [((path,), {path: "/made"}, False)]
     assert execution.catch_up().artifact("made") == "/checked"
+
+
+def test_each_try_of_a_plugins_function_is_asked_about(ask):
+    seen = []
+    execution = ask(lambda mutation: seen.append(dict(mutation.after)))
+    path = "context.artifacts.count"
+
+    def disturbed(tx):
+        tx.set(path, str(int(tx.get(path, "0")) + 1))
+        if len(seen) < 2:
+            tries = len(seen) + 1
+            delta = Delta(f"d{tries}", Authority.STEP, artifacts={"count": str(tries * 10)})
+            execution.journal.append(execution.id, [delta])
+        return "done"
+
+    assert execution.transact(disturbed, "Other@1.0.0") == "done"
+    assert seen == [{path: "1"}, {path: "11"}, {path: "21"}]
+    assert execution.catch_up().artifact("count") == "21"
 
 
 def test_an_end_which_dagster_tells_is_told_to_hooks_once(ask):
