@@ -12,6 +12,7 @@ from typing import Any, cast
 import dagster as dg
 
 from aether_dagster.errors import AetherError
+from aether_dagster.journal.outbox import HookCursor
 from aether_dagster.manager.document_hooks import PREFIX
 from aether_dagster.orchestration.active import add_hooks_of_sensors
 from aether_dagster.orchestration.outstanding import Outstanding
@@ -112,7 +113,7 @@ class _Tick:
         for settings in [self._settings] if self._settings else known_settings() or [_final(None)]:
             try:
                 outstanding = self._open(settings, context)
-                for cursors in outstanding.cursors(self._wanted).values():
+                for cursors in self._cursors(outstanding).values():
                     if time.monotonic() >= give_up or made >= _MOST:
                         waiting += 1
                         continue
@@ -132,8 +133,10 @@ class _Tick:
             raise dg.Failure(f"{told}. {' '.join(failures)}")
         return self._result(context, told)
 
-    def _wanted(self, hook: str) -> bool:
-        return hook.startswith(PREFIX) if self._hook is None else hook == self._hook.key
+    def _cursors(self, outstanding: Outstanding) -> dict[str, list[HookCursor]]:
+        if self._hook is None:
+            return outstanding.cursors(prefix=PREFIX)
+        return outstanding.cursors(self._hook.key)
 
     def _open(self, settings: AetherSettings, context: dg.SensorEvaluationContext) -> Outstanding:
         if settings not in self._outstanding:

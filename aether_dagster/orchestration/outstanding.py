@@ -52,11 +52,16 @@ class Outstanding:
     def __post_init__(self) -> None:
         self._known: dict[tuple[str, str], HookDeliveries] = {}
 
-    def cursors(self, wanted: Callable[[str], bool]) -> dict[str, list[HookCursor]]:
-        """Returns what hooks of wanted keys have left to look at, by execution, oldest first."""
+    def cursors(self, hook: str | None = None, *, prefix: str = "") -> dict[str, list[HookCursor]]:
+        """Returns what hooks have left to look at, by execution, oldest first.
+
+        Args:
+            hook: Of the hook with this key only.
+            prefix: Of hooks whose keys begin so.
+        """
         found: dict[str, list[HookCursor]] = {}
-        for cursor in self.journal.outbox.behind():
-            if wanted(cursor.hook):
+        for cursor in self.journal.outbox.behind(hook):
+            if cursor.hook.startswith(prefix):
                 found.setdefault(cursor.pipeline_id, []).append(cursor)
         return found
 
@@ -162,7 +167,7 @@ def deliver_outstanding(outstanding: Outstanding, *, seconds: float) -> list[Rec
     """
     give_up = time.monotonic() + seconds
     found: list[Recovered] = []
-    for pipeline_id, cursors in outstanding.cursors(lambda _: True).items():
+    for pipeline_id, cursors in outstanding.cursors().items():
         if outstanding.journal.lease(pipeline_id) is not None:
             continue  # somebody runs it, or will end it
         try:

@@ -11,13 +11,15 @@ from aether_dagster.sidecar.stream import ExecutionStream, Stream
 from aether_dagster.state.mask import Path
 
 FIELDS = ("name", "status", "start_timestamp", "nodes")
+LISTED = 1000
+"""So many of the newest executions are listed; each older one can be followed by its id."""
 
 
 class ListStream(Stream):
     """The stream of the list.
 
     Args:
-        records: The executions there are; those which were never initialized are left out.
+        records: The newest executions; those which were never initialized are left out.
         now: Unix seconds.
         encode: Makes text of a message.
         pace: When frames are due.
@@ -56,11 +58,15 @@ class ListStream(Stream):
         }
         before = self._entries.get(record.pipeline_id)
         changed = {key for key in FIELDS if before is None or before[key] != entry[key]}
+        paths: list[Path] = [("executions", record.pipeline_id, key) for key in changed]
         self._entries[record.pipeline_id] = entry
         if before is None:
-            self._entries = dict(sorted(self._entries.items()))
-        if changed:
-            paths = [("executions", record.pipeline_id, key) for key in changed]
+            ordered = sorted(self._entries.items())
+            self._entries = dict(ordered[-LISTED:])
+            if record.pipeline_id not in self._entries:
+                return  # an old one which somebody looks at
+            paths += [("executions", name) for name, _ in ordered[:-LISTED]]
+        if paths:
             self._changed(paths, stream.hub.committed_at)
 
     def keep(self, present: Iterable[str]) -> None:

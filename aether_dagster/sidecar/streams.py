@@ -9,7 +9,7 @@ from typing import TypeVar
 from aether_dagster.journal import Version
 from aether_dagster.protocol import Pace
 from aether_dagster.protocol.hub import Encode
-from aether_dagster.sidecar.listing import ListStream
+from aether_dagster.sidecar.listing import LISTED, ListStream
 from aether_dagster.sidecar.metrics import Metrics
 from aether_dagster.sidecar.source import Loaded, Source, TailThread, load
 from aether_dagster.sidecar.stream import ExecutionStream
@@ -72,7 +72,7 @@ class Streams:
     async def start(self) -> None:
         """Reads the list and begins to follow the source; nothing is folded for it."""
         cursor = await self.read(self._source.cursor)
-        records = await self.read(self._source.executions)
+        records = await self.read(self._source.executions, LISTED)
         self._listing = ListStream(
             records,
             now=time.time(),
@@ -131,7 +131,7 @@ class Streams:
 
     async def _look_for_pruned(self) -> None:
         listed = self.listing.newest
-        records = await self.read(self._source.executions)
+        records = await self.read(self._source.executions, LISTED)
         # What began meanwhile is in the list already, or will be by the tail.
         newer = (record.pipeline_id for record in records)
         since = [name for name in self._open if listed is None or name > listed]

@@ -6,6 +6,7 @@ import pytest
 
 from aether_dagster.cli.main import main
 from aether_dagster.snapshot import HistoryStore, Projection, folder_name
+from aether_dagster.snapshot.local import LocalFolders
 from tests.cli.executions import PIPELINE_ID, START, Execution
 
 FOLDER = "2023-07-20_180903_pipeline_01H3XYZ9"
@@ -73,6 +74,27 @@ def test_list_has_a_line_for_each_execution(url: str, folder: Path, capsys: Capt
         *("4.20", "s"),
         "1 succeeded, 1 failed, 1 pending",
     ]
+
+
+def test_list_opens_the_newest_alone_unless_all_are_asked_for(
+    folder: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = [f"2023-07-20_18{i // 60:02}{i % 60:02}_pipeline_0000{i:04}" for i in range(60)]
+    for name in names:
+        (folder / "executions" / name).mkdir(parents=True)
+    looked: list[str] = []
+    sizes = LocalFolders.sizes
+    monkeypatch.setattr(
+        LocalFolders, "sizes", lambda self, name: looked.append(name) or sizes(self, name)
+    )
+    for options, count in ((["--limit", "3"], 3), ([], 50), (["--all"], 60)):
+        looked.clear()
+        command("history", "list", *options)
+        printed = capsys.readouterr()
+        assert looked == names[::-1][:count]
+        assert len(printed.out.splitlines()) == 1 + count
+        told = f"{60 - count} older ones are not listed" in printed.err
+        assert told == (count < 60)
 
 
 @pytest.mark.parametrize("url", ["executions", "memory://team/shown"])

@@ -18,13 +18,26 @@ if TYPE_CHECKING:
 
 # The status of an execution which no key given opens.
 LOCKED = "sealed"
+# A history may hold very many executions, and two files of each are read.
+_LISTED = 50
 
 
 @click.command("list")
 @click.argument("history", required=False, envvar=ENVIRONMENT_VARIABLE, metavar="[DIR|URL]")
+@click.option(
+    "--limit",
+    type=click.IntRange(min=1),
+    default=_LISTED,
+    show_default=True,
+    metavar="N",
+    help="List the N newest.",
+)
+@click.option("--all", "everything", is_flag=True, help="List all of them.")
 @keys_option("Opens executions which are sealed")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON array instead of a table.")
-def list_executions(history: str | None, keys: tuple[str, ...], as_json: bool) -> int:
+def list_executions(
+    history: str | None, limit: int, everything: bool, keys: tuple[str, ...], as_json: bool
+) -> int:
     """List the executions in a state history, the newest first, with their size on disk.
 
     DIR|URL is what --state-history of `aetherscript run` was; left out, it is
@@ -37,7 +50,9 @@ def list_executions(history: str | None, keys: tuple[str, ...], as_json: bool) -
     store = HistoryStore(history_url(history))
     executions: list[dict[str, Any]] = []
     status = ExitStatus.SUCCEEDED
-    for folder in reversed(store.folders()):
+    folders = store.folders()
+    chosen = folders if everything else folders[-limit:]
+    for folder in reversed(chosen):
         try:
             executions.append(_execution(store, folder, ring))
         except (SnapshotError, SealError) as error:
@@ -49,7 +64,9 @@ def list_executions(history: str | None, keys: tuple[str, ...], as_json: bool) -
         heading = ("STARTED", "EXECUTION", "VERSION", "STATUS", "DURATION", "SIZE", "NODES")
         click.echo("\n".join(table([heading, *map(_row, executions)])))
         total = sum(execution["bytes"] for execution in executions)
-        click.echo(f"{len(executions)} executions, {size(total)}", err=True)
+        older = len(folders) - len(chosen)
+        more = f"; {older} older ones are not listed, see --all" if older else ""
+        click.echo(f"{len(executions)} executions, {size(total)}{more}", err=True)
     elif status == ExitStatus.SUCCEEDED:
         click.echo(f"No executions in {store.url}.", err=True)
     return status
