@@ -33,7 +33,7 @@ def add_ended(journal: Journal, count: int) -> str:
     template = ids.pipeline_number(oldest)
     for first, last in pairwise([*range(1, count, _AT_ONCE), count]):
         with journal._database.writing() as session:
-            for statement in _copies(template, first, last - 1):
+            for statement in _copies(session.engine, template, first, last - 1):
                 session.sql(statement)
     with journal._database.writing() as session:
         last = template + count - 1
@@ -61,15 +61,15 @@ def _template(journal: Journal) -> str:
     return execution
 
 
-def _copies(template: int, first: int, last: int) -> list[str]:
+def _copies(engine: str, template: int, first: int, last: int) -> list[str]:
     statements = []
     for table in (executions, resolutions, versions, delta_ids, hook_cursors, hook_calls):
         key = "number" if table is executions else "execution"
         own = {key: f"{template} + i"}
         if table is executions:
-            own |= {"run_id": "'run-' || i", "pipeline": "'pipeline-' || (i % 20)"}
-        # These are given anew.
-        given = {versions: "place", hook_calls: "number"}.get(table)
+            own |= {"run_id": "'copy-' || i", "pipeline": "'pipeline-' || (i - i / 20 * 20)"}
+        # These are given anew; a place in PostgreSQL is the transaction's which committed it.
+        given = {versions: "place" if engine == "sqlite" else None, hook_calls: "number"}.get(table)
         names = [column.name for column in table.columns if column.name != given]
         columns = ", ".join(own.get(name, f"{table.name}.{name}") for name in names)
         select = _NUMBERS.format(
