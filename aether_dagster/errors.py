@@ -136,6 +136,20 @@ class ExecutionMismatch(StateError):
     """The document which a process compiled is not the one its execution was begun with."""
 
 
+class NothingToResume(StateError):
+    """Every step of the execution which is to be resumed succeeded, and none was changed.
+
+    Attributes:
+        pipeline_id: The execution.
+    """
+
+    def __init__(self, pipeline_id: str):
+        self.pipeline_id = pipeline_id
+        super().__init__(
+            f"Nothing to resume: every step of {pipeline_id} succeeded, and none was changed since."
+        )
+
+
 class JournalError(AetherError):
     """The journal cannot be opened, read or written; the message names the URL without secrets."""
 

@@ -42,11 +42,13 @@ def run(order: dict[str, Any]) -> dict[str, Any]:
         variables=order.get("variables", {}),
         select=None if select is None else tuple(select),
         workers=order.get("workers", 1),
+        resume=order.get("resume"),
         directory=Path(order["directory"]),
         settings=AetherSettings(
             journal=os.environ.get(JOURNAL),
             history=order.get("history"),
             history_required=order.get("history_required", False),
+            keys=tuple(order.get("keys", ())),
         ),
     )
     try:
@@ -105,7 +107,34 @@ def foreign(order: dict[str, Any]) -> dict[str, Any]:
         return {"run_id": result.run_id}
 
 
-ACTIONS = {"run": run, "as_ops": as_ops, "wrapped": wrapped, "foreign": foreign}
+def reexecute(order: dict[str, Any]) -> dict[str, Any]:
+    """Re-executes the newest run of a pipeline's job from its failure, as Dagster does."""
+    document = load_pipeline(order["pipeline"])
+    settings = AetherSettings(
+        journal=os.environ.get(JOURNAL),
+        history=order.get("history"),
+        keys=tuple(order.get("keys", ())),
+    )
+    settings = settings.anchored(Path(order["directory"]))
+    as_ops = order.get("as_ops", False)
+    job = reconstructable_pipeline(document, variables={}, as_ops=as_ops, settings=settings)
+    with embedded_instance(Path(order["directory"])) as instance:
+        run_id = order.get("run_id") or instance.get_runs(limit=1)[0].run_id
+        if "steps" in order:
+            options = dg.ReexecutionOptions(run_id, order["steps"])
+        else:
+            options = dg.ReexecutionOptions.from_failure(run_id, instance)
+        result = dg.execute_job(job, instance, reexecution_options=options, raise_on_error=False)
+        return {"run_id": result.run_id}
+
+
+ACTIONS = {
+    "run": run,
+    "reexecute": reexecute,
+    "as_ops": as_ops,
+    "wrapped": wrapped,
+    "foreign": foreign,
+}
 
 
 def main() -> None:

@@ -42,11 +42,13 @@ class Driver:
         directory: Where it runs; it holds the documents and the embedded instance.
         orders: What to run; see `driver.py`.
         environ: Further environment variables.
+        limit: How long all of it may take, in seconds.
     """
 
     directory: Path
     orders: Sequence[Mapping[str, Any]]
     environ: Mapping[str, str] = field(default_factory=dict[str, str])
+    limit: float = LIMIT
 
     def __post_init__(self) -> None:
         self.mark = uuid.uuid4().hex
@@ -125,7 +127,7 @@ class Driver:
 
     def end(self) -> list[dict[str, Any]]:
         """Waits for its end, and returns the outcomes of the orders which were done."""
-        self.process.wait(LIMIT)
+        self.process.wait(self.limit)
         return [json.loads(file.read_text()) for file in self._files if file.exists()]
 
     def survivors(self) -> list[str]:
@@ -209,6 +211,14 @@ class Left:
     def file(self, name: str) -> Any:
         return json.loads((self.folder / name).read_bytes())
 
+    @property
+    def reused(self) -> set[str]:
+        """The nodes which had succeeded when the execution began."""
+        first = Replica()
+        for delta in self.versions[0].deltas:
+            first.apply(delta)
+        return {name for name in first.nodes() if first.outcome(name).status == "succeeded"}
+
     def attempt(self, step: str, number: int) -> dict[str, Any]:
         """The record in the file of an attempt."""
         return self.file(f"state_node_{self.nodes[step]['node_id']}_attempt{number}.json")
@@ -235,10 +245,11 @@ class Left:
     def _check_oracle(self, *, ops: bool) -> None:
         """Asserts that Dagster's own log tells the same of each node."""
         document = parse_document(json.dumps(self.record.document))
-        key = {step: dagster_name(step) if ops else self.step_key(step) for step in self.nodes}
+        nodes = {step: node for step, node in self.nodes.items() if step not in self.reused}
+        key = {step: dagster_name(step) if ops else self.step_key(step) for step in nodes}
         dependencies = {
             key[step]: [key[up] for up in document.dependencies[step] if up in key]
-            for step in self.nodes
+            for step in nodes
         }
         with embedded_instance(self.directory) as instance:
             said = oracle.verdicts(instance, self.run_id, dependencies)
@@ -250,7 +261,7 @@ class Left:
                 tuple(sorted(key[up] for up in (node["error"] or {}).get("upstream", ()))),
                 node["status"] == "failed" and node["error"]["type"] == "Cancelled",
             )
-            for step, node in self.nodes.items()
+            for step, node in nodes.items()
         }
         assert ours == said
 
@@ -278,21 +289,24 @@ class Left:
 
     def _check_folder(self) -> None:
         expected = {"state_init.json": "state", "state_final.json": "final"}
-        for node in self.nodes.values():
-            if node["status"] != "pending":
-                prefix = f"state_node_{node['node_id']}_"
-                expected[f"{prefix}final.json"] = "node"
-                for attempt in range(1, node["retry_count"] + 2):
-                    expected[f"{prefix}attempt{attempt}.json"] = "node"
+        begun = [
+            node
+            for name, node in self.nodes.items()
+            if node["status"] != "pending" and name not in self.reused
+        ]
+        for node in begun:
+            prefix = f"state_node_{node['node_id']}_"
+            expected[f"{prefix}final.json"] = "node"
+            for attempt in range(1, node["retry_count"] + 2):
+                expected[f"{prefix}attempt{attempt}.json"] = "node"
         assert sorted(file.name for file in self.folder.iterdir()) == sorted(expected)
         for name, kind in expected.items():
             assert schemas.errors(kind, self.file(name)) == [], name
         final = self.file("state_final.json")
         assert canonical_bytes(final) == canonical_bytes(self.state)
         assert final["report"] == self.report
-        for node in self.nodes.values():
-            if node["status"] != "pending":
-                assert self.file(f"state_node_{node['node_id']}_final.json") == node
+        for node in begun:
+            assert self.file(f"state_node_{node['node_id']}_final.json") == node
         assert re.fullmatch(
             rf"\d{{4}}-\d\d-\d\d_\d{{6}}_{self.record.pipeline_id}", self.folder.name
         )

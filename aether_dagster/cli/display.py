@@ -7,6 +7,7 @@ from aether_dagster.cli.output import write_lines
 from aether_dagster.cli.progress import NodeProgress, Progress
 from aether_dagster.cli.text import error_line, moment, seconds
 from aether_dagster.manager import Change
+from aether_dagster.manager.resumption import ResumePlan
 from aether_dagster.protocol import Frames, encode
 
 
@@ -23,6 +24,9 @@ class Display:
         traceback: TracebackType | None,
     ) -> None:
         return None
+
+    def resuming(self, plan: ResumePlan) -> None:
+        """Shows what a run takes over, before it begins."""
 
     def change(self, change: Change) -> None:
         """Shows a committed change; called from one thread, in the order of the journal."""
@@ -41,13 +45,17 @@ class PlainLines(Display):
         self._name = name
         self._progress = Progress()
 
+    def resuming(self, plan: ResumePlan) -> None:
+        """See `Display.resuming`."""
+        write_lines(self._stream, plan_lines(plan))
+
     def change(self, change: Change) -> None:
         """Writes a line for each node whose status or attempt is another now."""
         began = not self._progress.pipeline_id
         nodes = self._progress.observe(change)
         at = moment(change.version.committed_at)
         lines = [
-            f"{at}  {node.status:<9}  {node.name}{_details(node)}"
+            f"{at}  {node.shown:<9}  {node.name}{_details(node)}"
             for node in nodes
             if node.attempt or node.skipped
         ]
@@ -85,7 +93,16 @@ class JsonLines(Display):
             write_lines(self._stream, [encode(frame)])
 
 
+def plan_lines(plan: ResumePlan) -> list[str]:
+    """Returns what a resumed run does, with each step which runs though it had succeeded."""
+    runs, reused = len(plan.runs), len(plan.reused)
+    lines = [f"resuming  {plan.pipeline_id}  {runs} to run, {reused} reused"]
+    return lines + [f"runs again  {step}: {plan.runs[step]}" for step in plan.again]
+
+
 def _details(node: NodeProgress) -> str:
+    if node.reused:
+        return ""
     details = f"  attempt {node.attempt}" if node.attempt else ""
     if node.status != "executing" and node.attempt:
         details += f"  {seconds(node.execution_time)}"

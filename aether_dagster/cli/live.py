@@ -12,12 +12,13 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from aether_dagster.cli.display import Display
+from aether_dagster.cli.display import Display, plan_lines
 from aether_dagster.cli.progress import ENDED, NodeProgress, Progress
 from aether_dagster.cli.relay import PrintRelay
 from aether_dagster.cli.summary import STYLES
 from aether_dagster.cli.text import counted, error_line, seconds
 from aether_dagster.manager import Change
+from aether_dagster.manager.resumption import ResumePlan
 
 _MARKS = {
     "succeeded": "✓",
@@ -80,6 +81,11 @@ class LiveView(Display):
         self._ended = True
         self._live.stop()
 
+    def resuming(self, plan: ResumePlan) -> None:
+        """See `Display.resuming`."""
+        for line in plan_lines(plan):
+            self._live.console.print(line, markup=False, highlight=False)
+
     def change(self, change: Change) -> None:
         """Takes a committed change in; it is drawn at the next refresh."""
         with self._lock:
@@ -131,9 +137,9 @@ def node_lines(nodes: Sequence[NodeProgress], now: float) -> list[Text]:
     for node in nodes:
         style = STYLES[node.status]
         line = Text(no_wrap=True, overflow="ellipsis")
-        line.append(f"{_MARKS[node.status]} {node.status:<9}", style)
+        line.append(f"{_MARKS[node.status]} {node.shown:<9}", style)
         line.append(f"  {_cut(node.name, width):<{width}}", "dim" if not node.attempt else "")
-        if node.attempt:
+        if node.attempt and not node.reused:
             line.append(f"  attempt {node.attempt:<2} {seconds(node.seconds(now)):>10}")
         if node.error is not None:
             line.append(f"  {error_line(node.error)}", style)

@@ -25,6 +25,7 @@ class NodeProgress:
         error: The node's error, if it has one.
         since: When its attempt started, by the watcher's own clock.
         changed: Place in the order of all changes; the greatest is the latest.
+        reused: Whether its output was taken over from the execution which this one resumes.
     """
 
     name: str
@@ -34,6 +35,12 @@ class NodeProgress:
     error: Mapping[str, Any] | None = None
     since: float = 0.0
     changed: int = 0
+    reused: bool = False
+
+    @property
+    def shown(self) -> str:
+        """Its status in the word which people read."""
+        return "reused" if self.reused else self.status
 
     @property
     def skipped(self) -> bool:
@@ -65,7 +72,8 @@ class Progress:
     def observe(self, change: Change) -> list[NodeProgress]:
         """Takes a change in; returns the nodes whose status, attempt or error is another now."""
         replica = change.replica
-        if not self.pipeline_id and replica.initialized:
+        begins = not self.pipeline_id and replica.initialized
+        if begins:
             self.pipeline_id = replica.pipeline["id"]
         names = {
             path[1]
@@ -78,13 +86,14 @@ class Progress:
             }
         # Where one change touches several nodes, they are told in topological order.
         touched = [name for name in self.nodes if name in names] if len(names) > 1 else names
-        return [node for name in touched if (node := self._update(name, replica)) is not None]
+        found = (self._update(name, replica, begins=begins) for name in touched)
+        return [node for node in found if node is not None]
 
     def counts(self) -> dict[str, int]:
         """Returns how many nodes have each status that occurs."""
         return Counter(node.status for node in self.nodes.values())
 
-    def _update(self, name: str, replica: Replica) -> NodeProgress | None:
+    def _update(self, name: str, replica: Replica, *, begins: bool) -> NodeProgress | None:
         before, record = self.nodes[name], replica.node(name)
         status = record["status"]
         attempt = 0 if status == "pending" else record["retry_count"] + 1
@@ -94,6 +103,7 @@ class Progress:
             attempt=attempt,
             execution_time=record["execution_time"],
             error=record["error"],
+            reused=before.reused or (begins and status == "succeeded"),
         )
         if after == before:
             return None

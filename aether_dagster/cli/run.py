@@ -3,8 +3,9 @@
 import os
 import sys
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,12 +17,12 @@ from aether_dagster.cli.plan import selected_steps, text_lines
 from aether_dagster.cli.serving import rate_option
 from aether_dagster.cli.status import ExitStatus
 from aether_dagster.cli.vis import RunCommand, Vis
-from aether_dagster.errors import HookError, SnapshotError
+from aether_dagster.errors import HookError, NothingToResume, SnapshotError
 
 if TYPE_CHECKING:
     from aether_dagster.cli.display import Display
     from aether_dagster.cli.output import OutputConsole
-    from aether_dagster.orchestration.launch import RunOutcome
+    from aether_dagster.orchestration.launch import RunOutcome, RunRequest
     from aether_dagster.script import Document
 
 _STATUS = {
@@ -64,6 +65,11 @@ _STATUS = {
 )
 @rate_option
 @click.option("--open", "browser", is_flag=True, help="Open the page; implies --vis.")
+@click.option(
+    "--resume",
+    metavar="PIPELINE_ID|latest",
+    help="Run again what did not succeed in that execution, and take the outputs of what did.",
+)
 @click.option("--dry-run", is_flag=True, help="Check the document and print what would run.")
 @click.option(
     "--json",
@@ -84,6 +90,7 @@ def run(
     vis: str | None,
     rate: float,
     browser: bool,
+    resume: str | None,
     dry_run: bool,
     as_json: bool,
     quiet: bool,
@@ -108,8 +115,27 @@ def run(
     document = read_document(path, variables=variables, environ=os.environ)
     steps = selected_steps(document, selection)
     key_references = hand_down(keys, given_keys(keys), os.environ)
-    if dry_run:
+    selected = None if selection is None else steps
+    if resume is not None:
+        from aether_dagster.cli.resume import check_place
+
+        check_place()
+    elif dry_run:
         click.echo("\n".join(text_lines(document, steps)))
+        return ExitStatus.SUCCEEDED
+    request = partial(
+        _request,
+        path,
+        variables,
+        select=selected,
+        resume=resume,
+        workers=workers,
+        history=state_history,
+        history_required=state_history_required,
+        keys=key_references,
+    )
+    if dry_run:
+        click.echo("\n".join(_preview(document, request)))
         return ExitStatus.SUCCEEDED
 
     from aether_dagster.cli.output import console, own_stdout
@@ -121,30 +147,20 @@ def run(
 
         face = WatchedRun(face, watching)
     try:
-        outcome = _execute(
-            face,
-            path,
-            variables,
-            select=None if selection is None else steps,
-            workers=workers,
-            history=state_history,
-            history_required=state_history_required,
-            keys=key_references,
-        )
+        outcome = _execute(face, request)
     except SnapshotError as error:
         if not state_history_required:
             raise
         click.echo(f"Error: {error}", err=True)
         return ExitStatus.HISTORY_NOT_WRITTEN
+    except NothingToResume as error:
+        click.echo(str(error), err=True)
+        return ExitStatus.SUCCEEDED
     except HookError as error:
         # The document is right; who looks after it let it not begin.
         click.echo(f"refused  {document.name}  {error}", err=True)
         return ExitStatus.PIPELINE_FAILED
-    _tell_of_hooks(outcome)
-    if not (as_json or quiet):
-        _summarize(stdout, document, outcome)
-    elif outcome.status != "succeeded" or outcome.history_error is not None:
-        _summarize(console(sys.stderr), document, outcome)
+    _tell(document, outcome, stdout, quiet=as_json or quiet)
     if state_history_required and outcome.history_error is not None:
         return ExitStatus.HISTORY_NOT_WRITTEN
     if outcome.hook_error is not None and outcome.status == "succeeded":
@@ -152,35 +168,47 @@ def run(
     return _STATUS[outcome.status]
 
 
-def _execute(
-    face: "Display",
+def _request(
     pipeline: Path,
     variables: Mapping[str, str],
     *,
     select: tuple[str, ...] | None,
+    resume: str | None,
     workers: int,
     history: str | None,
     history_required: bool,
     keys: tuple[str, ...],
-) -> "RunOutcome":
-    with face:
-        # Dagster takes seconds; by now the command is known to be right, and something is shown.
-        _calm_dagster()
-        from aether_dagster.orchestration.launch import RunRequest, run_pipeline
-        from aether_dagster.orchestration.settings import AetherSettings
+) -> "RunRequest":
+    # Dagster takes seconds; by now the command is known to be right, and something is shown.
+    _calm_dagster()
+    from aether_dagster.orchestration.launch import RunRequest
+    from aether_dagster.orchestration.settings import AetherSettings
 
-        settings = AetherSettings().with_environment(os.environ)
-        settings = replace(
-            settings, history=history or None, history_required=history_required, keys=keys
-        )
-        request = RunRequest(
-            pipeline=pipeline,
-            variables=variables,
-            select=select,
-            workers=workers,
-            settings=settings,
-        )
-        return run_pipeline(request, on_change=face.change)
+    settings = replace(
+        AetherSettings().with_environment(os.environ),
+        history=history or None,
+        history_required=history_required,
+        keys=keys,
+    )
+    return RunRequest(pipeline, variables, select, workers, settings, resume=resume)
+
+
+def _execute(face: "Display", request: "Callable[[], RunRequest]") -> "RunOutcome":
+    with face:
+        asked = request()
+        from aether_dagster.orchestration.launch import run_pipeline
+
+        return run_pipeline(asked, on_change=face.change, on_resume=face.resuming)
+
+
+def _preview(document: "Document", request: "Callable[[], RunRequest]") -> list[str]:
+    from aether_dagster.cli.resume import preview_lines
+
+    asked = request()
+    from aether_dagster.orchestration.launch import preview
+
+    resumed = preview(asked)
+    return preview_lines(document, resumed.plan, ended=resumed.record.finalized is not None)
 
 
 def _display(
@@ -210,20 +238,30 @@ def _tell_of_hooks(outcome: "RunOutcome") -> None:
         )
 
 
-def _summarize(console: "OutputConsole", document: "Document", outcome: "RunOutcome") -> None:
+def _tell(
+    document: "Document", outcome: "RunOutcome", stdout: "OutputConsole", *, quiet: bool
+) -> None:
+    from aether_dagster.cli.output import console
+    from aether_dagster.cli.resume import resuming_command
     from aether_dagster.cli.summary import closing, failures
 
+    _tell_of_hooks(outcome)
+    whole = outcome.status == "succeeded" and outcome.history_error is None
+    if quiet and whole:
+        return
+    place = console(sys.stderr) if quiet else stdout
     details = failures(outcome.document)
-    if details and console.is_terminal:
-        console.line()
-    console.write_text(details)
-    console.write_text(
+    if details and place.is_terminal:
+        place.line()
+    place.write_text(details)
+    place.write_text(
         closing(
             outcome.document,
             outcome.report,
             name=document.name,
             history=outcome.history_folder,
             history_error=outcome.history_error,
+            resuming=resuming_command(outcome.pipeline_id),
         )
     )
 

@@ -48,8 +48,10 @@ def closing(
     name: str,
     history: str | None,
     history_error: str | None,
+    resuming: str,
 ) -> Text:
-    """Returns the last lines: how the execution ended, its id, and where its history lies.
+    """Returns the last lines: how the execution ended, its id, where its history lies, and how to
+    go on if it did not succeed.
 
     Args:
         document: The final state document.
@@ -57,6 +59,7 @@ def closing(
         name: The pipeline's name.
         history: The execution's folder, if one was written.
         history_error: Why the history is not whole, if it is not.
+        resuming: The command which resumes it.
     """
     status = report["status"]
     text = Text()
@@ -68,6 +71,8 @@ def closing(
     if history_error is not None:
         text.append("history not written", "bold red")
         text.append(f"  {printable(history_error)}\n")
+    if status != "succeeded" and report["nodes"]["succeeded"] < len(document["nodes"]):
+        text.append(f"resume   {printable(resuming)}\n")
     return text
 
 

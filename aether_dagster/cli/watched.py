@@ -17,6 +17,7 @@ from aether_dagster.cli.display import Display
 from aether_dagster.cli.serving import Listening, port_of, token_file
 from aether_dagster.cli.vis import Vis
 from aether_dagster.manager import Change
+from aether_dagster.manager.resumption import ResumePlan
 
 _END_SECONDS = 45.0
 # As `sidecar.process` has it, whose imports are not this process's to wait for.
@@ -89,6 +90,10 @@ class WatchedRun(Display):
             process.wait()
         if self._launcher is not None:
             self._launcher.unlink(missing_ok=True)
+
+    def resuming(self, plan: ResumePlan) -> None:
+        """See `Display.resuming`."""
+        self._face.resuming(plan)
 
     def change(self, change: Change) -> None:
         """See `Display.change`."""

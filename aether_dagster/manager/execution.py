@@ -415,6 +415,7 @@ class Execution:
             **count_nodes(replica),
             # The journal puts the number here under which it commits the report.
             "version": 0,
+            **_resumed_from(self.record),
         }
 
     def _check(self, step: str, attempt: int, status: str) -> None:
@@ -526,6 +527,10 @@ class Artifacts(ArtifactAccess):
 
     def _all(self) -> dict[str, str]:
         return self._execution.catch_up().artifacts()
+
+
+def _resumed_from(record: ExecutionRecord) -> dict[str, str]:
+    return {} if record.resumed_from is None else {"resumed_from": record.resumed_from}
 
 
 def _seconds_since(began: float) -> float:

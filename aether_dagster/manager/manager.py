@@ -11,9 +11,10 @@ from aether_dagster.errors import ExecutionMismatch, FolderExists, SnapshotError
 from aether_dagster.journal import ExecutionRecord, Journal
 from aether_dagster.manager.execution import Execution
 from aether_dagster.manager.identity import own_identity
+from aether_dagster.manager.resumption import Resumption
 from aether_dagster.script import Document, Resolved, SystemValues, resolve
 from aether_dagster.snapshot import HistoryStore, folder_name
-from aether_dagster.state import Authority, Delta, NodeDelta
+from aether_dagster.state import Authority, Delta, NodeDelta, Outcome
 from aether_dagster.state.ids import delta_id, node_id
 from aether_dagster.values import ValueStore
 
@@ -54,6 +55,7 @@ class StateManager:
         selected: Sequence[str] | None = None,
         environ: Mapping[str, str],
         partition: str | None = None,
+        resumption: Resumption | None = None,
         plugins: Sequence[str] = (),
         hooks: "Sequence[ActiveHook]" = (),
         deliveries: "Sequence[ActiveHook]" = (),
@@ -74,6 +76,7 @@ class StateManager:
             selected: The steps which the run covers; all where None.
             environ: The process environment.
             partition: The run's partition key.
+            resumption: What is taken over of the execution which this one resumes.
             plugins: The resolved plugins, `Name@x.y.z`.
             hooks: The active state hooks, in their order.
             deliveries: Further hooks, which are told and never asked.
@@ -99,6 +102,7 @@ class StateManager:
             config_hash=document.config_hash,
             document=document.canonical(),
             partition=partition,
+            resumed_from=None if resumption is None else resumption.resumed_from,
         )
         if record.config_hash == document.config_hash:
             resolver = _Resolver(
@@ -109,6 +113,7 @@ class StateManager:
                 hooks=tuple(hooks),
                 deliveries=tuple(deliveries),
                 secret=secret,
+                resumption=resumption,
             )
             place = None if history is None else _Place(history, history_required)
             record = self._initialized(record, resolver, selected, plugins, place, keep)
@@ -201,7 +206,7 @@ class StateManager:
 
             told = [*resolver.hooks, *resolver.deliveries]
             register_hooks(self.journal, record.pipeline_id, told)
-        delta = _initial_delta(record, resolver.document, selected, context, start)
+        delta = _initial_delta(record, resolver, selected, context, start)
         self.journal.append(record.pipeline_id, [delta], now_ms=self._now_ms())
 
     def _begin(
@@ -209,7 +214,9 @@ class StateManager:
     ) -> tuple[Resolved, dict[str, Any]]:
         """Resolves what is resolved once, and asks the hooks about the context."""
         resolved = resolver.resolve(start, record.pipeline_id)
-        context = {**resolved.context(), "active_plugins": sorted(plugins)}
+        context: dict[str, Any] = {**resolved.context(), "active_plugins": sorted(plugins)}
+        if resolver.resumption is not None:
+            context["artifacts"] = resolver.resumption.artifacts_over(context["artifacts"])
         if resolver.hooks:
             from aether_dagster.manager.beginning import ask_hooks
 
@@ -258,6 +265,7 @@ class _Resolver:
     hooks: "tuple[ActiveHook, ...]" = ()
     deliveries: "tuple[ActiveHook, ...]" = ()
     secret: Callable[[str], str] | None = None
+    resumption: Resumption | None = None
 
     def secrets(self, resolved: Resolved) -> frozenset[str]:
         if self.secret is None:
@@ -280,12 +288,14 @@ def _pipeline_state(record: ExecutionRecord, document: Document, start: float) -
 
 def _initial_delta(
     record: ExecutionRecord,
-    document: Document,
+    resolver: _Resolver,
     selected: Sequence[str] | None,
     context: Mapping[str, Any],
     start: float,
 ) -> Delta:
-    chosen = set(document.order if selected is None else selected)
+    document, resumption = resolver.document, resolver.resumption
+    reused: Mapping[str, Outcome] = {} if resumption is None else resumption.reused
+    chosen = {*(document.order if selected is None else selected), *reused}
     return Delta(
         delta_id(record.pipeline_id, "initialize"),
         Authority.RUN,
@@ -297,7 +307,12 @@ def _initial_delta(
         },
         nodes={
             # Suffixes count over the whole document, whatever part of it a run selects.
-            step: NodeDelta(node_id(record.pipeline_id, step, index), index)
+            step: NodeDelta(
+                node_id(record.pipeline_id, step, index),
+                index,
+                outcome=reused.get(step),
+                settled=1 if step in reused else 0,
+            )
             for index, step in enumerate(document.order)
             if step in chosen
         },

@@ -22,6 +22,9 @@ from dagster._core.errors import DagsterExecutionInterruptedError as ExecutionIn
 # Dagster holds interrupts back between steps, also while it sleeps until a retry is due.
 from dagster._core.errors import raise_execution_interrupts
 
+# `dg.execute_job` re-executes a run's own steps, and not others of a document which was changed.
+from dagster._core.execution.api import execute_run
+
 # The signature of `Executor.execute`, which is public, is made of these, which are not.
 from dagster._core.execution.context.system import PlanOrchestrationContext
 from dagster._core.execution.plan.plan import ExecutionPlan
@@ -46,6 +49,7 @@ __all__ = [
     "StepDependencyConfig",
     "allow_depth",
     "disable_dagster_warnings",
+    "execute_run",
     "get_retries_config",
     "is_valid_owner",
     "multiple_process_executor_requirements",

@@ -8,6 +8,7 @@ import dagster as dg
 
 from aether_dagster.errors import ValueStoreError
 from aether_dagster.manager import Execution
+from aether_dagster.manager.resumption import earlier_value
 from aether_dagster.orchestration.compat import op_definition
 from aether_dagster.orchestration.materialization import output_metadata
 from aether_dagster.orchestration.node import NodeBody, node_body
@@ -115,7 +116,8 @@ def _find(
 ) -> ValueRef:
     ref = execution.value_ref(step)
     if ref is None and step not in execution.replica.nodes():
-        ref = execution.values.latest(pipeline.value_key(step), partition)
+        ref = earlier_value(execution.journal, execution.record, step)
+        ref = ref or execution.values.latest(pipeline.value_key(step), partition)
     if ref is None:
         raise ValueStoreError(
             f"Step {step!r} has left no value for {execution.id} to load. "

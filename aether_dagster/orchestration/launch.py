@@ -11,9 +11,16 @@ import dagster as dg
 from aether_dagster.errors import StateError
 from aether_dagster.journal import Journal
 from aether_dagster.manager import Change
+from aether_dagster.manager.resumption import ResumePlan
 from aether_dagster.orchestration.code_location import reconstructable_pipeline
 from aether_dagster.orchestration.instance import open_instance
 from aether_dagster.orchestration.interrupts import second_interrupt_kills
+from aether_dagster.orchestration.resume import (
+    Resumed,
+    execute_resumed,
+    prepare_resume,
+    preview_resume,
+)
 from aether_dagster.orchestration.run_side import Watch, watched
 from aether_dagster.orchestration.runtime import key_ring
 from aether_dagster.orchestration.settings import AetherSettings
@@ -29,10 +36,12 @@ class RunRequest:
     Args:
         pipeline: Path of the pipeline document.
         variables: Overrides of its `variables`, by name.
-        select: The steps to run; all where None.
+        select: The steps to run; all where None, or those which the resumed execution covered.
         workers: Processes which run steps; 1 runs them in this process.
         settings: Where state, history and values go.
         directory: Where the embedded instance lies when DAGSTER_HOME is not set.
+        resume: The execution whose outputs are taken over: its pipeline id, the beginning of it,
+            or `latest`.
     """
 
     pipeline: Path
@@ -41,6 +50,7 @@ class RunRequest:
     workers: int = 1
     settings: AetherSettings = field(default_factory=AetherSettings)
     directory: Path = field(default_factory=Path.cwd)
+    resume: str | None = None
 
 
 @dataclass(frozen=True)
@@ -70,7 +80,12 @@ class RunOutcome:
     undelivered: int = 0
 
 
-def run_pipeline(request: RunRequest, *, on_change: Callable[[Change], None]) -> RunOutcome:
+def run_pipeline(
+    request: RunRequest,
+    *,
+    on_change: Callable[[Change], None],
+    on_resume: Callable[[ResumePlan], None] | None = None,
+) -> RunOutcome:
     """Runs a pipeline to its end in this process, as a run of the Dagster instance.
 
     An interrupt cancels it: running nodes are ended and the state is finalized as cancelled. A
@@ -79,12 +94,16 @@ def run_pipeline(request: RunRequest, *, on_change: Callable[[Change], None]) ->
     Args:
         request: What to run.
         on_change: Called from one thread, in order, with each version of the execution.
+        on_resume: Called before the run begins with what it takes over, where it resumes.
 
     Raises:
         ScriptError: The document is wrong.
+        SettingsError: It cannot be told which execution is to be resumed.
+        NothingToResume: Every step of it succeeded.
         JournalError: The journal cannot be used.
         SnapshotError: The history folder cannot be created.
-        StateError: The execution could not begin.
+        StateError: The execution could not begin, or the one to be resumed has not ended.
+        SealError: What is to be taken over cannot be opened with the keys which are given.
     """
     document = load_pipeline(request.pipeline, variables=request.variables)
     settings = request.settings.anchored(request.directory)
@@ -93,18 +112,47 @@ def run_pipeline(request: RunRequest, *, on_change: Callable[[Change], None]) ->
     token = watched.set(watch)
     try:
         with open_instance(os.environ, request.directory) as instance, second_interrupt_kills():
-            run = dg.execute_job(
-                job,
-                instance,
-                run_config=_run_config(request),
-                asset_selection=_selection(document, request.select),
-                raise_on_error=False,
-            )
+            config = _run_config(request)
+            if request.resume is None:
+                selection = _selection(document, request.select)
+                run_id = dg.execute_job(
+                    job,
+                    instance,
+                    run_config=config,
+                    asset_selection=selection,
+                    raise_on_error=False,
+                ).run_id
+            else:
+                resumed = prepare_resume(
+                    instance, settings, document, request.resume, request.select
+                )
+                if on_resume is not None:
+                    on_resume(resumed.plan)
+                selection = _selection(document, tuple(resumed.plan.runs)) or ()
+                run_id = execute_resumed(
+                    job, instance, resumed, run_config=config, asset_selection=selection
+                )
             if watch.error is not None:
                 raise watch.error
-            return _outcome(instance, settings, run.run_id, document.name, watch)
+            return _outcome(instance, settings, run_id, document.name, watch)
     finally:
         watched.reset(token)
+
+
+def preview(request: RunRequest) -> Resumed:
+    """Returns what a run would resume and take over; changes nothing.
+
+    Args:
+        request: What to run; it says what to resume.
+
+    Raises:
+        As `run_pipeline`.
+    """
+    assert request.resume is not None
+    document = load_pipeline(request.pipeline, variables=request.variables)
+    settings = request.settings.anchored(request.directory)
+    with open_instance(os.environ, request.directory) as instance:
+        return preview_resume(instance, settings, document, request.resume, request.select)
 
 
 def _run_config(request: RunRequest) -> dict[str, Any]:

@@ -222,7 +222,12 @@ class _Tracked:
             self._journal, self.execution.id, observers, tick=self._renew_lease
         )
         self._follower.start()
-        self._tag(id=self.execution.id, config_hash=pipeline.document.config_hash)
+        resumed_from = self.execution.record.resumed_from
+        self._tag(
+            id=self.execution.id,
+            config_hash=pipeline.document.config_hash,
+            **({} if resumed_from is None else {"resumed_from": resumed_from}),
+        )
 
     def check_history(self) -> None:
         if self._settings.history_required and self._history and self._history.error:

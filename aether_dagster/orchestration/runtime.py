@@ -17,6 +17,7 @@ from aether_dagster.manager import Execution, StateManager
 from aether_dagster.orchestration.active import find_active
 from aether_dagster.orchestration.names import op_name
 from aether_dagster.orchestration.pipeline import CompiledPipeline
+from aether_dagster.orchestration.reexecution import resumption_of
 from aether_dagster.orchestration.settings import AetherSettings
 from aether_dagster.plugins.secrets import SecretReader, secret_reader
 from aether_dagster.script import dagster_name
@@ -89,12 +90,14 @@ def _open(
         value_store(settings.artifacts_url(instance), keys),
     )
     active = find_active(pipeline)
+    covered = _selected(run, pipeline) if selected is None else selected
     execution = manager.initialize(
         pipeline.document,
         run_id=run.run_id,
-        selected=_selected(run, pipeline) if selected is None else selected,
+        selected=covered,
         environ=os.environ,
         partition=run.tags.get("dagster/partition"),
+        resumption=resumption_of(manager.journal, run, pipeline.document, covered),
         plugins=() if active is None else active.labels,
         hooks=() if active is None else active.hooks,
         deliveries=_document_hooks(pipeline),
@@ -145,9 +148,7 @@ def _check_plugins(execution: Execution, active: "Active | None") -> None:
 def _selected(run: dg.DagsterRun, pipeline: CompiledPipeline) -> tuple[str, ...] | None:
     """The steps of a run under an executor which is not ours; None stands for all."""
     order = pipeline.document.order
-    if run.asset_selection:
-        keys = {tuple(key.path) for key in run.asset_selection}
-        return tuple(step for step in order if pipeline.asset_keys.get(step) in keys)
+    # A run which is re-executed from failure has both: its parent's assets, and its own steps.
     if run.step_keys_to_execute is not None:
         names = {key.rpartition(".")[2] for key in run.step_keys_to_execute}
         return tuple(
@@ -155,6 +156,9 @@ def _selected(run: dg.DagsterRun, pipeline: CompiledPipeline) -> tuple[str, ...]
             for step in order
             if not names.isdisjoint((op_name(pipeline.document, step), dagster_name(step)))
         )
+    if run.asset_selection:
+        keys = {tuple(key.path) for key in run.asset_selection}
+        return tuple(step for step in order if pipeline.asset_keys.get(step) in keys)
     return None
 
 

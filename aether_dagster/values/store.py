@@ -53,10 +53,9 @@ class ValueStore:
     """
 
     def __init__(self, url: str, *, durable: bool = False, keys: KeyRing | None = None):
-        self._objects: Objects = open_objects(url, durable)
-        self._sealed = None if keys is None else SealedObjects(self._objects, keys)
-        if self._sealed is not None:
-            self._objects = self._sealed
+        self._stored: Objects = open_objects(url, durable)
+        self._sealed = None if keys is None else SealedObjects(self._stored, keys)
+        self._objects = self._stored if self._sealed is None else self._sealed
 
     @property
     def uri(self) -> str:
@@ -125,6 +124,20 @@ class ValueStore:
                 f"{digest[:16]}…, expected {ref.bytes} bytes with {ref.sha256[:16]}…."
             )
         return decode(data, ref.media_type)
+
+    def holds(self, ref: ValueRef) -> bool:
+        """Tell whether a value is there, without reading it.
+
+        Raises:
+            ValueStoreError: The store cannot be asked, or it is not a reference into one.
+        """
+        key = self._key(ref.uri)
+        try:
+            size = self._stored.size(key)
+        except OSError as error:
+            raise self._refused("read", ref.uri, error) from error
+        # What a sealed one holds is shorter than its file.
+        return size is not None and (self._sealed is not None or size == ref.bytes)
 
     def latest(self, asset_key: Sequence[str], partition: str | None) -> ValueRef | None:
         """Give the reference which `set_latest` last kept, or None.

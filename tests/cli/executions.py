@@ -1,5 +1,6 @@
 """Executions made of deltas, fed to displays without running anything."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from aether_dagster.journal import Version
@@ -26,7 +27,8 @@ class Execution:
         version = Version(PIPELINE_ID, self.version, START + self.version / 10, (delta,))
         return Change(PIPELINE_ID, version, self.replica, paths)
 
-    def initialize(self) -> Change:
+    def initialize(self, reused: Mapping[str, Outcome] | None = None) -> Change:
+        kept = reused or {}
         return self.commit(
             pipeline={
                 "id": PIPELINE_ID,
@@ -36,7 +38,9 @@ class Execution:
             },
             context={"environment_vars": {}, "secret_store": None, "active_plugins": []},
             nodes={
-                step: NodeDelta(node_id=node_id(PIPELINE_ID, step, index), index=index)
+                step: NodeDelta(
+                    node_id=node_id(PIPELINE_ID, step, index), index=index, outcome=kept.get(step)
+                )
                 for index, step in enumerate(self.steps)
             },
         )

@@ -3,7 +3,8 @@ import json
 import os
 
 from aether_dagster.cli.display import JsonLines, PlainLines
-from aether_dagster.state import apply
+from aether_dagster.manager.resumption import ResumePlan
+from aether_dagster.state import Outcome, apply
 from tests.cli.executions import PIPELINE_ID, Execution
 
 
@@ -33,6 +34,24 @@ def test_plain_lines_tell_each_change_of_status_with_time_node_attempt_and_elaps
         "2023-07-20T18:09:03Z  executing  load  attempt 1",
         "2023-07-20T18:09:04Z  failed     load  attempt 1  1 min 15 s  ValueError: no",
         "2023-07-20T18:09:04Z  pending    report  UpstreamFailed: load failed",
+    ]
+
+
+def test_what_a_resumed_run_reuses_is_told_once_and_without_an_attempt() -> None:
+    execution = Execution("extract", "load")
+    old = Outcome(1, "succeeded", output_payload=1)
+    stream = io.StringIO()
+    with PlainLines(stream, "nightly") as display:
+        runs = {"extract": "succeeded, and was changed since", "load": "failed"}
+        display.resuming(ResumePlan("pipeline_01H3XYZ8", runs, ("clean",), ("extract",)))
+        display.change(execution.initialize(reused={"extract": old}))
+        display.change(execution.start("load"))
+    assert stream.getvalue().splitlines() == [
+        "resuming  pipeline_01H3XYZ8  2 to run, 1 reused",
+        "runs again  extract: succeeded, and was changed since",
+        f"2023-07-20T18:09:03Z  started    nightly  {PIPELINE_ID}  2 steps",
+        "2023-07-20T18:09:03Z  reused     extract",
+        "2023-07-20T18:09:03Z  executing  load  attempt 1",
     ]
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import fsspec
 import pytest
 
+from aether_dagster.crypto import Key, KeyRing
 from aether_dagster.errors import ValueStoreError
 from aether_dagster.values import ValueRef, ValueStore
 
@@ -227,3 +228,16 @@ def test_credentials_of_a_url_are_in_no_message():
 def test_an_execution_cannot_take_the_pointers_place(tmp_path: Path):
     with pytest.raises(ValueStoreError, match="cannot be called 'latest'"):
         put(ValueStore(str(tmp_path)), 1, execution="latest")
+
+
+def test_a_store_tells_whether_it_holds_a_value(tmp_path: Path):
+    keys = KeyRing([Key.generate()])
+    plain, sealed = ValueStore(str(tmp_path / "a")), ValueStore(str(tmp_path / "b"), keys=keys)
+    for store in (plain, sealed):
+        ref = store.put({"a": 1}, execution="e", step="s", attempt=1)
+        assert store.holds(ref)
+        store.remove("e", keep=())
+        assert not store.holds(ref)
+    ref = plain.put("text", execution="e", step="s", attempt=1)
+    next((tmp_path / "a" / "e").rglob("*.txt")).write_text("cut")
+    assert not plain.holds(ref)

@@ -49,7 +49,8 @@ def show(
     if as_json:
         click.echo(json.dumps(asdict(history), ensure_ascii=False, indent=2))
         return
-    from aether_dagster.cli.history.page import newest_state, state_page
+    from aether_dagster.cli.history.page import newest_state, reused_nodes, state_page
     from aether_dagster.cli.output import console
 
-    console(sys.stdout).write_text(state_page(newest_state(history), f"history  {folder}"))
+    page = state_page(newest_state(history), f"history  {folder}", reused_nodes(history))
+    console(sys.stdout).write_text(page)
