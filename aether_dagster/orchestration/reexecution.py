@@ -11,6 +11,9 @@ from aether_dagster.script import Document
 PARENT_TAG = "dagster/parent_run_id"
 """Dagster's tag for the run which a run re-executes."""
 
+ROOT_TAG = "dagster/root_run_id"
+"""Dagster's tag for the first of a chain of such runs, which is what its UI groups them by."""
+
 _FROM_FAILURE = ("dagster/is_resume_retry", "dagster/is_asset_resume_retry")
 
 

@@ -6,12 +6,12 @@ from typing import Any
 
 import dagster as dg
 
-from aether_dagster.errors import NothingToResume, StateError
+from aether_dagster.errors import NothingToResume, SealError, SettingsError, StateError, UnknownKey
 from aether_dagster.journal import ExecutionRecord, Journal
 from aether_dagster.manager.resumption import ResumePlan, find_resumable, plan_resume
 from aether_dagster.orchestration.compat import ReconstructableJob, execute_run
 from aether_dagster.orchestration.reconcile import Reconciler
-from aether_dagster.orchestration.reexecution import PARENT_TAG, resumed_from_tag
+from aether_dagster.orchestration.reexecution import PARENT_TAG, ROOT_TAG, resumed_from_tag
 from aether_dagster.orchestration.runtime import journal_of, key_ring, value_store
 from aether_dagster.orchestration.settings import AetherSettings
 from aether_dagster.script import Document
@@ -50,10 +50,11 @@ def prepare_resume(
         selected: The steps which may run; None as for `plan_resume`.
 
     Raises:
-        SettingsError: It cannot be told which execution is meant.
+        SettingsError: It cannot be told which execution is meant, or there is a key and what it
+            left is plain.
         StateError: It still runs, or nothing proves that it died, or it never began.
         NothingToResume: Every step succeeded.
-        SealError: The values which would be taken over cannot be opened with these keys.
+        UnknownKey: It is sealed with another key, or there is none.
     """
     keys = key_ring(settings)
     journal, values = _stores(instance, settings)
@@ -66,7 +67,15 @@ def prepare_resume(
     plan = plan_resume(record, before, document, selected, values.holds)
     if not plan.runs:
         raise NothingToResume(record.pipeline_id)
-    _open_one(values, [before.outcome(step).value for step in plan.reused])
+    try:
+        _open_one(values, [before.outcome(step).value for step in plan.reused])
+    except UnknownKey:
+        raise
+    except SealError as error:
+        raise SettingsError(
+            f"What {record.pipeline_id} left cannot be taken over with a key: {error} If it ran "
+            "without one, resume it without one, or start a new run."
+        ) from error
     return Resumed(record, plan)
 
 
@@ -107,10 +116,11 @@ def execute_resumed(
     record = resumed.record
     # Without its run in this instance, the tag alone leads to the execution.
     parent = instance.get_run_by_id(record.run_id)
-    definition = job.get_definition()
+    root = record.run_id if parent is None else parent.root_run_id or parent.run_id
     tags = {
-        **definition.run_tags,
+        **job.get_definition().run_tags,
         PARENT_TAG: record.run_id,
+        ROOT_TAG: root,
         resumed_from_tag(record.pipeline): record.pipeline_id,
     }
     if record.partition is not None:
@@ -121,7 +131,7 @@ def execute_resumed(
         job_def=job.get_definition(),
         run_config=run_config,
         tags=tags,
-        root_run_id=None if parent is None else parent.root_run_id or parent.run_id,
+        root_run_id=None if parent is None else root,
         parent_run_id=None if parent is None else parent.run_id,
         asset_selection=frozenset(asset_selection),
         job_code_origin=job.get_python_origin(),
