@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import settings
 
+from tests import audit
 from tests.journals import DATABASE, SERVER, journal_environment
 
 if TYPE_CHECKING:
@@ -50,6 +51,14 @@ def _journal_of_this_process(request: pytest.FixtureRequest) -> Iterator[None]:
         for name, value in journal_environment(request.getfixturevalue("tmp_path")).items():
             patch.setenv(name, value)
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _every_run_tells_one_story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Fails the last test of a process if accounts of a run which any test made differ."""
+    yield
+    found = list(audit.contradictions(tmp_path_factory.getbasetemp()))
+    assert found == []
 
 
 @pytest.fixture(scope="session")
