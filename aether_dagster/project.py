@@ -22,7 +22,7 @@ def find_pipeline(folder: str | os.PathLike[str] = ".") -> Path:
         SettingsError: There is none, or more than one; it lists them.
     """
     place = Path(folder)
-    found = sorted(path for path in _entries(place) if path.name.endswith(SUFFIX))
+    found = sorted(p for p in _entries(place) if p.name.endswith(SUFFIX) and not p.is_dir())
     if len(found) == 1:
         return found[0]
     if found:
@@ -92,15 +92,16 @@ def read_document(
 
 
 def read_documents(
-    path: str | os.PathLike[str],
-    *,
+    *paths: str | os.PathLike[str],
+    variables: Mapping[str, str] | None = None,
     environ: Mapping[str, str] | None = None,
     known_plugins: Mapping[str, Sequence[str]] | None = None,
 ) -> list[Document]:
-    """Read a document, or every document in a folder and below it, sorted by path.
+    """Read documents, and every document in folders and below them, sorted by path in each.
 
     Args:
-        path: The file or folder.
+        paths: Files and folders.
+        variables: As of `read_document`, for each document.
         environ: As of `read_document`.
         known_plugins: As of `read_document`.
 
@@ -108,13 +109,15 @@ def read_documents(
         ScriptError: With every problem of all of them; two pipelines of one name are one.
         SettingsError: A file cannot be read.
     """
-    place = Path(path)
+    places = [Path(path) for path in paths]
     documents: list[Document] = []
     problems: list[Problem] = []
     files: dict[str, str] = {}
-    for file in find_pipelines(place) if place.is_dir() else [place]:
+    for file in (f for p in places for f in (find_pipelines(p) if p.is_dir() else [p])):
         try:
-            document = read_document(file, environ=environ, known_plugins=known_plugins)
+            document = read_document(
+                file, variables=variables, environ=environ, known_plugins=known_plugins
+            )
         except ScriptError as error:
             problems.extend(error.problems)
             continue

@@ -28,6 +28,7 @@ def test_the_one_pipeline_of_a_folder_is_found(tmp_path, monkeypatch):
     path = write(tmp_path, "one")
     write(tmp_path / "below", "two")
     (tmp_path / "other.yaml").write_text("x")
+    (tmp_path / "folder.aether.yaml").mkdir()
     assert find_pipeline(tmp_path) == path
     monkeypatch.chdir(tmp_path)
     assert str(find_pipeline()) == "one.aether.yaml"
@@ -96,7 +97,8 @@ def test_all_documents_of_a_folder_are_read_and_all_problems_told(tmp_path):
     write(tmp_path / "a", "one")
     write(tmp_path / "b", "two")
     assert [d.name for d in read_documents(tmp_path)] == ["one", "two"]
-    assert [d.name for d in read_documents(tmp_path / "a" / "one.aether.yaml")] == ["one"]
+    files = [tmp_path / "b" / "two.aether.yaml", tmp_path / "a"]
+    assert [d.name for d in read_documents(*files)] == ["two", "one"]
     write(tmp_path / "c", "three", more="colour: red\n")
     write(tmp_path / "d", "four", pipeline="one")
     with pytest.raises(ScriptError) as caught:

@@ -65,7 +65,7 @@ def chosen_pipelines(given: Sequence[Path]) -> list[Path]:
     """
     chosen: list[Path] = []
     for place in given or [Path()]:
-        found = sorted(place.glob(PATTERN)) if place.is_dir() else []
+        found = sorted(path for path in place.glob(PATTERN) if not path.is_dir())
         chosen.extend(found or [chosen_pipeline(place)])
     return chosen
 

@@ -32,6 +32,14 @@ _STATUS = {
 }
 
 
+def _given_place(ctx: click.Context, parameter: click.Parameter, place: str | None) -> str | None:
+    """Refuses the empty place of `--state-history=$UNSET`, which would quietly keep no history."""
+    if place is not None and not place.strip():
+        message = "It is empty; name a folder or a URL, or leave the option out."
+        raise click.BadParameter(message, ctx, parameter)
+    return place
+
+
 @click.command(cls=RunCommand)
 @click.argument("pipeline", required=False, type=click.Path(path_type=Path))
 @variables_option()
@@ -48,6 +56,7 @@ _STATUS = {
     envvar="AETHERSCRIPT_STATE_HISTORY",
     show_envvar=True,
     metavar="DIR|URL",
+    callback=_given_place,
     help="Write the state history there, a folder for each execution.",
 )
 @click.option(

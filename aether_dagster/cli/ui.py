@@ -39,9 +39,13 @@ def ui(pipelines: tuple[Path, ...], port: int | None) -> None:
         raise SettingsError(
             "Dagster's web UI is not installed; install it with: pip install 'aether-dagster[ui]'"
         )
-    documents = [str(path.absolute()) for path in chosen_pipelines(pipelines)]
+    from aether_dagster.project import read_documents
+
+    paths = chosen_pipelines(pipelines)
+    # What is wrong with them is told here, not by Dagster's server of code in a page of frames.
+    read_documents(*paths)
     port = _free_port(port)
-    server = _start(documents, port)
+    server = _start([str(path.absolute()) for path in paths], port)
     # A supervisor or a closed terminal ends it as Ctrl-C does.
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)

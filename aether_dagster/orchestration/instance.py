@@ -14,6 +14,9 @@ from aether_dagster.errors import SettingsError
 EMBEDDED = ".aether"
 """Name of the folder of the embedded instance."""
 
+_REASON = 240
+"""Characters of what Dagster says of an instance which it cannot open: the rest is its schema."""
+
 _OURS = "# Written by aetherscript at each start; without this line it is left as it is."
 
 # Launched at once instead of queued for a daemon, which nobody started. Unless they are turned off,
@@ -47,7 +50,8 @@ def open_instance(environ: Mapping[str, str], directory: Path) -> dg.DagsterInst
         directory: Otherwise the embedded instance below this folder is.
 
     Raises:
-        SettingsError: `DAGSTER_HOME` is not the absolute path of a folder.
+        SettingsError: `DAGSTER_HOME` is not the absolute path of a folder, or the instance there
+            cannot be opened.
     """
     home = environ.get("DAGSTER_HOME")
     if not home:
@@ -58,7 +62,7 @@ def open_instance(environ: Mapping[str, str], directory: Path) -> dg.DagsterInst
             f"DAGSTER_HOME is {home!r}; set it to the absolute path of an existing folder, or "
             "unset it to use an embedded instance."
         )
-    return dg.DagsterInstance.from_config(str(place))
+    return _opened(place)
 
 
 def embedded_instance(directory: Path) -> dg.DagsterInstance:
@@ -69,10 +73,13 @@ def embedded_instance(directory: Path) -> dg.DagsterInstance:
 
     Args:
         directory: The folder which holds, or will hold, `.aether/`.
+
+    Raises:
+        SettingsError: What lies there already cannot be used.
     """
     home = embedded_home(directory)
     with _alone(home):
-        return dg.DagsterInstance.from_config(str(home))
+        return _opened(home)
 
 
 def embedded_home(directory: Path) -> Path:
@@ -86,6 +93,18 @@ def embedded_home(directory: Path) -> Path:
     if found.startswith(_OURS) and found != text:
         _write(file, text)
     return home
+
+
+def _opened(home: Path) -> dg.DagsterInstance:
+    try:
+        return dg.DagsterInstance.from_config(str(home))
+    except Exception as error:  # its storages may be anyone's, and raise anything
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        shown = reason if len(reason) <= _REASON else reason[:_REASON] + "…"
+        raise SettingsError(
+            f"The Dagster instance in {home} cannot be opened: {shown}. Look at its dagster.yaml "
+            "and at the storage which it names."
+        ) from error
 
 
 @contextmanager

@@ -90,6 +90,7 @@ def test_the_version_is_told(aetherscript: Command) -> None:
         (["run", "diamnd.aether.yaml"], "did you mean diamond.aether.yaml?"),
         (["run", "--select", "lod"], "did you mean 'load'?"),
         (["run", "--state-history-required"], "say where, with --state-history"),
+        (["run", "--state-history="], "It is empty; name a folder or a URL"),
         (["plan", "--format", "svg"], "'svg' is not one of"),
         (["history", "show", "pipeline_01H3XYZ9"], "There is no folder 'executions' here"),
         (["history", "show", "nowhere"], "nowhere"),

@@ -8,9 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import psutil
+import pytest
 
+from aether_dagster.cli.main import main
 from tests.cli.conftest import COMMAND, Completed, environment
-from tests.cli.documents import DIAMOND, write
+from tests.cli.documents import BROKEN, DIAMOND, write
 
 Command = Callable[..., Completed]
 JOBS = "{ repositoriesOrError { ... on RepositoryConnection { nodes { jobs { name } } } } }"
@@ -49,6 +51,19 @@ def test_the_ui_serves_the_pipelines_until_ctrl_c(folder: Path) -> None:
         server.terminate()
         server.communicate(timeout=30)
     assert (folder / ".aether" / "dagster.yaml").exists(), "the same instance as of `run`"
+
+
+def test_wrong_documents_are_told_before_anything_is_served(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(folder, "broken.aether.yaml", BROKEN)
+    assert main(["ui"]) == 2
+    assert capsys.readouterr().err.startswith("broken.aether.yaml:6:13: step 'extract', type:")
+    write(folder, "broken.aether.yaml", DIAMOND)
+    write(folder, "one.aether.yaml", DIAMOND)
+    assert main(["ui"]) == 2
+    told = capsys.readouterr().err
+    assert told.startswith("one.aether.yaml:2:18: broken.aether.yaml has a pipeline of the name")
 
 
 def test_without_the_extra_it_says_what_to_install(folder: Path) -> None:

@@ -53,6 +53,28 @@ def test_a_child_process_opens_it_by_reference(tmp_path: Path) -> None:
         assert seen.tags["seen"] == "by a child"
 
 
+@pytest.mark.parametrize(
+    ("file", "text", "told"),
+    [
+        ("dagster.yaml", "storage: {bad: 1}", 'Received unexpected config entry "bad"'),
+        ("dagster.yaml", "garbage", "to parse to dictionary"),
+        ("history/runs.db", "no database" * 1000, "file is not a database"),
+    ],
+)
+def test_an_instance_which_cannot_be_opened_is_told_with_its_folder(
+    tmp_path: Path, file: str, text: str, told: str
+) -> None:
+    home = embedded_home(tmp_path)
+    (home / file).parent.mkdir(exist_ok=True)
+    (home / file).write_text(text)
+    with pytest.raises(SettingsError, match=told) as caught:
+        open_instance({"DAGSTER_HOME": str(home)}, tmp_path)
+    assert str(home) in str(caught.value)
+    assert len(str(caught.value)) < 1000
+    with pytest.raises(SettingsError, match=told):
+        open_instance({}, tmp_path)
+
+
 def test_what_a_user_wrote_into_its_configuration_stays(tmp_path: Path) -> None:
     file = embedded_home(tmp_path) / "dagster.yaml"
     settings = yaml.safe_load(file.read_text())
