@@ -52,12 +52,16 @@ class LiveView(Display):
         self._progress = Progress()
         self._lock = threading.Lock()
         self._started = time.monotonic()
-        self._ended = False
-        self._relay = PrintRelay(console)
+        self._ended = threading.Event()
+        # Rich finds where the view begins before it writes. Two threads which draw at one time
+        # would both rub out the same view, and leave lines of the next one standing.
+        self._drawing = threading.Lock()
+        self._refresher = threading.Thread(target=self._refresh, daemon=True)
+        self._relay = PrintRelay(self._print_above)
         self._live = Live(
             console=console,
             get_renderable=self._render,
-            refresh_per_second=_REFRESHES_PER_SECOND,
+            auto_refresh=False,
             # Dagster captures what steps print below Python's streams, and so does the relay.
             redirect_stdout=False,
             redirect_stderr=False,
@@ -69,6 +73,7 @@ class LiveView(Display):
         self._live.start(refresh=True)
         # A second Ctrl-C ends the process on the spot, which must not leave the cursor hidden.
         self._console.show_cursor()
+        self._refresher.start()
         return self
 
     def __exit__(
@@ -78,8 +83,10 @@ class LiveView(Display):
         traceback: TracebackType | None,
     ) -> None:
         self._relay.__exit__(kind, error, traceback)
-        self._ended = True
-        self._live.stop()
+        self._ended.set()
+        self._refresher.join()
+        with self._drawing:
+            self._live.stop()
 
     def resuming(self, plan: ResumePlan) -> None:
         """See `Display.resuming`."""
@@ -91,6 +98,18 @@ class LiveView(Display):
         with self._lock:
             self._progress.observe(change)
 
+    def _refresh(self) -> None:
+        while not self._ended.wait(1 / _REFRESHES_PER_SECOND):
+            self._draw()
+
+    def _draw(self) -> None:
+        with self._drawing:
+            self._live.refresh()
+
+    def _print_above(self, text: Text) -> None:
+        with self._drawing:
+            self._console.print(text, soft_wrap=True)
+
     def _render(self) -> RenderableType:
         now = time.monotonic()
         with self._lock:
@@ -98,7 +117,7 @@ class LiveView(Display):
             counts = self._progress.counts()
             pipeline_id = self._progress.pipeline_id
         room = self._console.size.height - _LINES_BELOW
-        if self._ended and len(nodes) > room:
+        if self._ended.is_set() and len(nodes) > room:
             nodes = []
         heading = Text(f"{self._name}  {pipeline_id}", "bold", no_wrap=True, overflow="ellipsis")
         return Group(

@@ -3,10 +3,10 @@
 import os
 import sys
 import threading
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
-from rich.console import Console
 from rich.text import Text
 
 _STDOUT, _STDERR = 1, 2
@@ -18,11 +18,11 @@ class PrintRelay:
     """Takes over standard output and error of this process and of its children, line by line.
 
     Args:
-        console: Where the lines are printed; it writes to a stream of its own.
+        show: Given each line, in order, from one thread; it writes to a stream of its own.
     """
 
-    def __init__(self, console: Console):
-        self._console = console
+    def __init__(self, show: Callable[[Text], None]):
+        self._show = show
         self._saved: list[int] = []
         self._thread: threading.Thread | None = None
 
@@ -56,4 +56,4 @@ class PrintRelay:
         with os.fdopen(reading, encoding="utf-8", errors="replace", newline="\n") as lines:
             for line in lines:
                 # Colours stay; whatever else would drive the terminal is left out.
-                self._console.print(Text.from_ansi(line.rstrip("\n")), soft_wrap=True)
+                self._show(Text.from_ansi(line.rstrip("\n")))

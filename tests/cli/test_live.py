@@ -1,6 +1,9 @@
 import io
+import threading
 
+import pyte
 from rich.console import Console
+from rich.text import Text
 
 from aether_dagster.cli.live import LiveView, visible
 from aether_dagster.cli.progress import Progress
@@ -97,3 +100,22 @@ def test_running_and_failed_nodes_win_the_room_over_finished_ones() -> None:
         progress.observe(execution.succeed(step))
     shown = [node.name for node in visible(list(progress.nodes.values()), 6)]
     assert shown == ["s0", "s1", "s26", "s27", "s28", "s29"]
+
+
+def test_lines_printed_while_the_view_is_drawn_leave_nothing_of_it_behind() -> None:
+    execution = Execution(*(f"step_{i:02}" for i in range(12)))
+    console, stream = terminal(height=24)
+    view = LiveView(console, "busy")
+    with view:
+        view.change(execution.initialize())
+        drawing = threading.Thread(target=lambda: [view._draw() for _ in range(300)])
+        drawing.start()
+        for number in range(300):
+            view._print_above(Text(f"said {number}"))
+        drawing.join()
+    screen = pyte.HistoryScreen(80, 24, history=10_000)
+    pyte.Stream(screen).feed(stream.getvalue().replace("\n", "\r\n"))
+    above = ["".join(line[x].data for x in range(80)) for line in screen.history.top]
+    shown = [line.strip() for line in (*above, *screen.display) if line.strip()]
+    assert [line for line in shown if line.startswith("said")] == [f"said {n}" for n in range(300)]
+    assert len([line for line in shown if "pending" in line]) == 12
