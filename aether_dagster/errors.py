@@ -132,6 +132,31 @@ class TransactionError(StateError):
     """A transaction was nested, used after its end, or used from another thread."""
 
 
+class DependencyFailed(StateError):
+    """A step was started although a step which it depends on had failed.
+
+    Dagster's own executors never do that; the one of Dask does.
+    """
+
+    def __init__(self, step: str, failed: Sequence[str]):
+        self.step = step
+        self.failed = tuple(failed)
+        names = ", ".join(repr(name) for name in failed)
+        super().__init__(f"Step {step!r} did not run: it depends on {names}, which failed.")
+
+
+class ExecutionEnded(StateError):
+    """A step was started after its execution had been brought to its end."""
+
+    def __init__(self, step: str, pipeline_id: str):
+        self.step = step
+        self.pipeline_id = pipeline_id
+        super().__init__(
+            f"Step {step!r} did not run: {pipeline_id} has been brought to its end already, "
+            "because the process of its run died or the run was ended."
+        )
+
+
 class ExecutionMismatch(StateError):
     """The document which a process compiled is not the one its execution was begun with."""
 

@@ -22,7 +22,7 @@ _START_SECONDS = 60.0
 _NOBODY = 65534
 
 # The server ends when its standard input does, so that it cannot outlive a killed test process.
-_UNTIL_STDIN_ENDS = '"$@" </dev/null & read -r _; kill -INT $!; wait $!'
+UNTIL_STDIN_ENDS = '"$@" </dev/null & read -r _; kill -INT $!; wait $!'
 
 _INITDB = ["-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"]
 _SPEED = ["fsync=off", "synchronous_commit=off", "full_page_writes=off", "max_connections=200"]
@@ -68,7 +68,7 @@ def postgres_server() -> Iterator[PostgresServer]:
         with (
             (folder / "log").open("wb") as log,
             subprocess.Popen(
-                ["sh", "-c", _UNTIL_STDIN_ENDS, "sh", binaries / "postgres", *settings],
+                ["sh", "-c", UNTIL_STDIN_ENDS, "sh", binaries / "postgres", *settings],
                 user=user,
                 cwd=folder,
                 start_new_session=True,

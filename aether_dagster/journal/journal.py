@@ -14,6 +14,7 @@ from aether_dagster.errors import JournalError
 from aether_dagster.journal import (
     commit,
     executions,
+    figures,
     files,
     fold,
     leases,
@@ -22,6 +23,7 @@ from aether_dagster.journal import (
     tail,
 )
 from aether_dagster.journal.database import Database
+from aether_dagster.journal.figures import Figures
 from aether_dagster.journal.outbox import Outbox
 from aether_dagster.journal.payloads import Payloads
 from aether_dagster.journal.records import ExecutionRecord, Lease, Tail, Version
@@ -413,6 +415,11 @@ class Journal:
             execution = commit.existing(session, pipeline_id)
             held = leases.read(session, execution, name, self._database.now(session))
         return None if held is None else Lease(held[0], unix_ms() / 1000 + held[1])
+
+    def figures(self) -> Figures:
+        """Returns how many executions are in each status, and what waits for each state hook."""
+        with self._database.reading() as session:
+            return figures.read(session)
 
     def rekey(self) -> tuple[int, int]:
         """Seals the key of each sealed execution with the first key which the journal was given.

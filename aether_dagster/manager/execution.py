@@ -8,12 +8,13 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from aether_dagster.errors import HookError
+from aether_dagster.errors import DependencyFailed, ExecutionEnded, HookError
 from aether_dagster.journal import ExecutionRecord, Journal
 from aether_dagster.journal.transaction import ATTEMPTS
 from aether_dagster.manager.ending import (
     EXECUTING,
     FAILED,
+    PENDING,
     RETRYING,
     SUCCEEDED,
     RunEnd,
@@ -149,6 +150,18 @@ class Execution:
         """Tells whether this process has committed the start of an attempt."""
         return step in self._started and self._started[step][0] == attempt
 
+    def ended(self, step: str, attempt: int) -> Outcome | None:
+        """Returns how another process has ended an attempt already; None where nobody has.
+
+        An engine which does not know of that end, because the process died before it could tell,
+        has the attempt run again.
+        """
+        with self._lock:
+            outcome = self.catch_up().outcome(step)
+        if outcome.attempt != attempt or outcome.status in (PENDING, EXECUTING):
+            return None
+        return None if self.runs(step, attempt) else outcome
+
     def start(
         self, step: str, attempt: int, arguments: Mapping[str, Any] | None
     ) -> "ArgumentChanges | None":
@@ -164,6 +177,8 @@ class Execution:
             What state hooks changed of the arguments, if they did.
 
         Raises:
+            DependencyFailed: A step which it depends on has failed; nothing is committed.
+            ExecutionEnded: The execution has its report; nothing is committed.
             IllegalTransition: The node is not where it may start this attempt.
             HookError: A state hook refused (`Vetoed`), or failed. The start is committed, for the
                 caller to commit its failure.
@@ -194,36 +209,65 @@ class Execution:
             return value
         return self._review.output(step, value, self.redaction.value(value))
 
+    def check_dependencies(self, step: str) -> None:
+        """Makes sure that no step which another depends on has failed, as far as was read.
+
+        Raises:
+            DependencyFailed: One has.
+        """
+        nodes = set(self._replica.nodes())
+        failed = [
+            upstream
+            for upstream in self.document.dependencies[step]
+            if upstream in nodes and self._replica.outcome(upstream).status == FAILED
+        ]
+        if failed:
+            raise DependencyFailed(step, failed)
+
     def _start(self, step: str, attempt: int, arguments: Mapping[str, Any] | None) -> None:
         with self._lock:
             self.catch_up()
+            if self._replica.report is not None:
+                raise ExecutionEnded(step, self.id)
+            self.check_dependencies(step)
             self._bridge(step, attempt)
             before = self._replica.outcome(step)
-            check_transition(step, before.status, before.attempt, EXECUTING, attempt)
+            again = (before.attempt, before.status) == (attempt, EXECUTING)
+            if not again or self.runs(step, attempt):
+                check_transition(step, before.status, before.attempt, EXECUTING, attempt)
             shown = self.redaction.value(arguments)
             payload = self._fit(step, attempt, EXECUTING, input_payload=shown)["input_payload"]
             outcome = Outcome(attempt, EXECUTING)
             node = NodeDelta(
                 outcome=outcome, input_payload=payload, has_input=True, worker=own_identity()
             )
-            self._commit(self._node_delta(step, "start", Authority.STEP, attempt, node))
+            # An engine gives an attempt to another process when the first one was lost to it.
+            kind = f"start by {own_identity()}" if again else "start"
+            self._commit(self._node_delta(step, kind, Authority.STEP, attempt, node))
             self._started[step] = (attempt, time.perf_counter())
 
     def succeed(self, step: str, value: Any) -> ValueRef:
         """Stores what a step returned and commits that its attempt succeeded.
 
         Returns:
-            The reference to the stored value.
+            The reference to the stored value; to the one which was stored before, where another
+            process had ended this attempt.
 
         Raises:
             ValueStoreError: The value cannot be stored; nothing is committed.
             IllegalTransition: The step is not executing.
         """
+        if step not in self._started:
+            known = self.value_ref(step)
+            if known is not None:
+                return known
         attempt, began = self._started[step]
         ref = self.values.put(value, execution=self.id, step=step, attempt=attempt)
         shown = self.redaction.value(value)
         with self._lock:
-            self.catch_up()
+            now = self.catch_up().outcome(step)
+            if (now.attempt, now.status) == (attempt, SUCCEEDED) and now.value is not None:
+                return ValueRef.from_json(now.value)
             self._check(step, attempt, SUCCEEDED)
             self._remember(shown, ref)
             record = self._fit(step, attempt, SUCCEEDED, output_payload=shown)

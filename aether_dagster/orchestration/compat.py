@@ -48,6 +48,7 @@ __all__ = [
     "RetryMode",
     "StepDependencyConfig",
     "allow_depth",
+    "context_of_executor",
     "disable_dagster_warnings",
     "execute_run",
     "get_retries_config",
@@ -56,6 +57,7 @@ __all__ = [
     "op_definition",
     "raise_execution_interrupts",
     "reconstructable_job",
+    "retries_enabled",
 ]
 
 
@@ -89,9 +91,33 @@ def allow_depth(steps: int) -> None:
         sys.setrecursionlimit(needed)
 
 
+def context_of_executor(
+    plan_context: PlanOrchestrationContext, executor: dg.Executor
+) -> PlanOrchestrationContext:
+    """Returns a run's context in which an executor finds itself, as if nothing wrapped it.
+
+    Those of celery and dask read their own configuration from there.
+    """
+    return PlanOrchestrationContext(
+        plan_data=plan_context.plan_data,
+        log_manager=plan_context.log,
+        executor=executor,
+        output_capture=plan_context.output_capture,
+        resume_from_failure=plan_context.resume_from_failure,
+    )
+
+
 def op_definition(context: dg.InputContext | dg.OutputContext) -> dg.OpDefinition | None:
     """Returns the op of a context, or None for an asset which no op of this run makes."""
     try:
         return context.op_def
     except dg.DagsterInvariantViolationError:
         return None
+
+
+def retries_enabled(context: dg.OpExecutionContext) -> bool:
+    """Tells whether Dagster will try a step again which asks for it.
+
+    An executor may be configured not to, and the one of Dask never does.
+    """
+    return not context.get_step_execution_context().retry_mode.disabled

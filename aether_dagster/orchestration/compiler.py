@@ -40,6 +40,7 @@ def build_defs(
     settings: AetherSettings | None = None,
     translator: DagsterAetherTranslator | None = None,
     variables: Mapping[str, str] | None = None,
+    executor: dg.ExecutorDefinition | None = None,
 ) -> dg.Definitions:
     """Compiles pipeline documents into definitions which `Definitions.merge` takes (spec 7).
 
@@ -55,6 +56,8 @@ def build_defs(
             relative paths are below the working directory.
         translator: Maps steps to asset specs.
         variables: Values which override the documents' `variables`.
+        executor: What runs the steps of the jobs, for instance `dagster_celery.celery_executor`;
+            it is wrapped by `aether_executor`, which is there without it.
 
     Raises:
         ScriptError: Documents are wrong; it holds every problem of all of them.
@@ -69,7 +72,9 @@ def build_defs(
             documents = [Document.from_pipeline(path, variables=variables)]
         case _:
             documents = read_all(path, variables=variables)
-    return compile_documents(documents, as_ops=as_ops, settings=final, translator=translator)
+    return compile_documents(
+        documents, as_ops=as_ops, settings=final, translator=translator, executor=executor
+    )
 
 
 def read_all(
@@ -107,6 +112,7 @@ def compile_documents(
     translator: DagsterAetherTranslator | None = None,
     body: Body = NodeBody,
     hook_sensors: bool = True,
+    executor: dg.ExecutorDefinition | None = None,
 ) -> dg.Definitions:
     """Compiles documents which were read already, with settings which are final.
 
@@ -117,6 +123,7 @@ def compile_documents(
         translator: As for `build_defs`.
         body: Makes the compute function of a step.
         hook_sensors: Whether sensors for the documents' state hooks are among the definitions.
+        executor: As for `build_defs`.
 
     Raises:
         ScriptError: Two of them would have the same name in Dagster.
@@ -124,6 +131,7 @@ def compile_documents(
     """
     check_names(documents)
     translator = translator or DagsterAetherTranslator()
+    executor = aether_executor if executor is None else aether_executor.wrapping(executor)
     resources: dict[str, dg.ResourceDefinition] = {IO_MANAGER_KEY: aether_io_manager}
     definitions: list[dg.Definitions] = []
     sensors: dict[str, dg.SensorDefinition] = {}
@@ -135,9 +143,9 @@ def compile_documents(
             directory = Path(document.file).absolute().parent
             pipeline = CompiledPipeline(document, settings, directory, keys)
             part = (
-                _op_definitions(pipeline, body)
+                _op_definitions(pipeline, body, executor)
                 if as_ops
-                else _asset_definitions(pipeline, specs, body)
+                else _asset_definitions(pipeline, specs, body, executor)
             )
             definitions.append(part)
             if hook_sensors:
@@ -194,7 +202,10 @@ def _asset_deps(
 
 
 def _asset_definitions(
-    pipeline: CompiledPipeline, specs: Mapping[str, dg.AssetSpec], body: Body
+    pipeline: CompiledPipeline,
+    specs: Mapping[str, dg.AssetSpec],
+    body: Body,
+    executor: dg.ExecutorDefinition,
 ) -> dg.Definitions:
     document = pipeline.document
     assets: list[dg.AssetsDefinition] = []
@@ -220,12 +231,14 @@ def _asset_definitions(
         description=document.pipeline.metadata.description,
         metadata=pipeline_metadata(document),
         run_tags=run_tags(document),
-        executor_def=aether_executor,
+        executor_def=executor,
     )
     return dg.Definitions(assets=assets, jobs=[job])
 
 
-def _op_definitions(pipeline: CompiledPipeline, body: Body) -> dg.Definitions:
+def _op_definitions(
+    pipeline: CompiledPipeline, body: Body, executor: dg.ExecutorDefinition
+) -> dg.Definitions:
     document = pipeline.document
     graph = dg.GraphDefinition(
         name=job_name(document),
@@ -243,7 +256,7 @@ def _op_definitions(pipeline: CompiledPipeline, body: Body) -> dg.Definitions:
     job = graph.to_job(  # pyright: ignore[reportUnknownMemberType]
         metadata=pipeline_metadata(document),
         run_tags=run_tags(document),
-        executor_def=aether_executor,
+        executor_def=executor,
     )
     return dg.Definitions(jobs=[job])
 

@@ -5,6 +5,7 @@ import sys
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
 from typing import Any, cast
 
@@ -17,6 +18,7 @@ from aether_dagster.orchestration.compat import (
     PlanOrchestrationContext,
     RetryMode,
     StepDependencyConfig,
+    context_of_executor,
     get_retries_config,
     multiple_process_executor_requirements,
     raise_execution_interrupts,
@@ -66,7 +68,7 @@ class AetherExecutor(dg.Executor):
         execution_plan: ExecutionPlan,
         run_side: RunSide,
     ) -> Iterator[dg.DagsterEvent]:
-        events = self._inner.execute(plan_context, execution_plan)
+        events = self._inner.execute(context_of_executor(plan_context, self._inner), execution_plan)
         try:
             while (event := self._next(events, run_side)) is not None:
                 interrupted = run_side.observe(event)
@@ -119,19 +121,28 @@ class AetherExecutorDefinition(dg.ExecutorDefinition):
 
         Args:
             inner: Any executor: `dg.multiprocess_executor`, `k8s_job_executor`, …; its
-                configuration stays as it is.
+                configuration stays as it is. One which keeps state already is returned.
         """
-
-        def create(context: dg.InitExecutorContext) -> dg.Executor:
-            return AetherExecutor(_create(inner, context, context.executor_config))
-
+        create = inner.executor_creation_fn
+        if create is _create_default or isinstance(create, _Wrapping):
+            return inner
         return dg.ExecutorDefinition(
             name=f"aether_{inner.name}",
             config_schema=cast("Any", inner.config_schema),  # it takes what it gives
             requirements=inner.get_requirements,
-            executor_creation_fn=create,
+            executor_creation_fn=_Wrapping(inner),
             description=f"Keeps AetherScript's state around {inner.name}.",
         )
+
+
+@dataclass(frozen=True)
+class _Wrapping:
+    """Makes an executor which wraps another; it is known again after `configured`."""
+
+    inner: dg.ExecutorDefinition
+
+    def __call__(self, context: dg.InitExecutorContext) -> dg.Executor:
+        return AetherExecutor(_create(self.inner, context, context.executor_config))
 
 
 def _create(

@@ -64,7 +64,7 @@ class AetherIOManager(dg.IOManager):
         if body is not None and ours is not None:
             instance, run = context.step_context.instance, context.step_context.dagster_run
             execution = open_execution(instance, run, body.pipeline)
-            ref = _find(execution, body.pipeline, ours, partition)
+            ref = _find(execution, body.pipeline, ours, partition, for_step=body.step.id)
             value = execution.values.get(ref)
             execution.loaded(value, ref)
             return value
@@ -112,12 +112,19 @@ def _upstream_step(body: NodeBody, input_name: str) -> str | None:
 
 
 def _find(
-    execution: Execution, pipeline: CompiledPipeline, step: str, partition: str | None
+    execution: Execution,
+    pipeline: CompiledPipeline,
+    step: str,
+    partition: str | None,
+    *,
+    for_step: str | None = None,
 ) -> ValueRef:
     ref = execution.value_ref(step)
     if ref is None and step not in execution.replica.nodes():
         ref = earlier_value(execution.journal, execution.record, step)
         ref = ref or execution.values.latest(pipeline.value_key(step), partition)
+    if ref is None and for_step is not None:
+        execution.check_dependencies(for_step)
     if ref is None:
         raise ValueStoreError(
             f"Step {step!r} has left no value for {execution.id} to load. "

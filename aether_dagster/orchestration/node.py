@@ -9,11 +9,13 @@ import dagster as dg
 
 from aether_dagster.errors import AetherError, HookError, StepFailed, StepTimeout, Vetoed
 from aether_dagster.manager import Execution
-from aether_dagster.orchestration.compat import ExecutionInterrupted
+from aether_dagster.manager.ending import RETRYING
+from aether_dagster.orchestration.compat import ExecutionInterrupted, retries_enabled
 from aether_dagster.orchestration.names import connector_resource_key
 from aether_dagster.orchestration.pipeline import CompiledPipeline
 from aether_dagster.orchestration.runtime import open_execution, secrets_of
 from aether_dagster.script import Step, dagster_name
+from aether_dagster.state import Outcome
 from aether_dagster.steps import StepContext, delay_before, run_step
 from aether_dagster.steps.registry import STEP_TYPES, StepType
 
@@ -41,6 +43,10 @@ class NodeBody:
         """Runs an attempt; Dagster is told of its failure as of a retry or an end."""
         execution = open_execution(context.instance, context.run, self.pipeline)
         attempt = context.retry_number + 1
+        before = execution.ended(self.step.id, attempt)
+        if before is not None:
+            yield from self._tell_again(context, execution, before)
+            return
         value: Any = None
         failed: StepFailed | None = None
         refusal: HookError | None = None
@@ -67,6 +73,19 @@ class NodeBody:
             # Raised out here it has no context: Dagster would store that, secrets and all.
             raise self._failure(context, execution, attempt, failed, refusal)
         yield dg.Output(value, OUTPUT)
+
+    def _tell_again(
+        self, context: dg.OpExecutionContext, execution: Execution, outcome: Outcome
+    ) -> Iterator[dg.Output[Any]]:
+        """Tells Dagster of an end which was committed by a process that died before it could."""
+        if outcome.error is None:
+            ref = execution.value_ref(self.step.id)
+            assert ref is not None, "what succeeded has stored its value"
+            yield dg.Output(execution.values.get(ref), OUTPUT)
+            return
+        failed = StepFailed(str(outcome.error["type"]), str(outcome.error["message"]), "")
+        retrying = outcome.status == RETRYING
+        raise self._told(context, execution, outcome.attempt, failed, retrying=retrying)
 
     def _attempt(
         self,
@@ -125,7 +144,7 @@ class NodeBody:
     ) -> Exception:
         """Commits the failure; returns what tells Dagster of it, and whether to try again."""
         step = self.step
-        retrying = attempt <= step.retries and refusal is None
+        retrying = attempt <= step.retries and refusal is None and retries_enabled(context)
         traceback = failed.traceback or None
         execution.fail(
             step.id,
@@ -135,6 +154,19 @@ class NodeBody:
             retrying=retrying,
             **_by_whom(refusal),
         )
+        return self._told(context, execution, attempt, failed, retrying=retrying)
+
+    def _told(
+        self,
+        context: dg.OpExecutionContext,
+        execution: Execution,
+        attempt: int,
+        failed: StepFailed,
+        *,
+        retrying: bool,
+    ) -> Exception:
+        """Returns what tells Dagster of a failure."""
+        step, traceback = self.step, failed.traceback or None
         sealed = bool(self.pipeline.settings.keys)
         # Dagster stores what it is told, and it is not sealed there.
         message = _SEE_HISTORY if sealed else execution.redaction.text(failed.message)

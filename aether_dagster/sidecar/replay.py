@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 
 from aether_dagster.errors import StateError, UnknownExecution
-from aether_dagster.journal import ExecutionRecord, Tail, Version
+from aether_dagster.journal import ExecutionRecord, Figures, Tail, Version
 from aether_dagster.sidecar.source import Source, load
 from aether_dagster.sidecar.stream import ExecutionStream
 from aether_dagster.state import Replica
@@ -140,6 +140,10 @@ class Replay:
     def cursor(self) -> str:
         """See `Journal.cursor`."""
         return f"{_CURSOR}{self._head()}"
+
+    def figures(self) -> Figures:
+        """See `Journal.figures`: of the one there is; a replay calls no hooks."""
+        return Figures({self.record(self._record.pipeline_id).status: 1})
 
     def close(self) -> None:
         """Nothing is open."""

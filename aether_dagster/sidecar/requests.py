@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from http import HTTPStatus
 from typing import Any
@@ -20,6 +20,7 @@ from aether_dagster.protocol.hub import Encode
 from aether_dagster.protocol.session import read_since
 from aether_dagster.sidecar import views
 from aether_dagster.sidecar.connection import ClientConnection, Target
+from aether_dagster.sidecar.metrics import CONTENT_TYPE
 from aether_dagster.sidecar.security import TOKEN_PROTOCOL, Gate
 from aether_dagster.sidecar.source import Source
 from aether_dagster.sidecar.static_files import StaticFile
@@ -51,6 +52,7 @@ class Requests:
         files: The page.
         encode: Makes text of a message.
         metrics: Gives the text of `/metrics`.
+        unready: Says why the sidecar cannot serve just now; None where it can.
     """
 
     def __init__(
@@ -60,7 +62,8 @@ class Requests:
         source: Source,
         files: Mapping[str, StaticFile],
         encode: Encode,
-        metrics: Callable[[], str],
+        metrics: Callable[[], Awaitable[str]],
+        unready: Callable[[], str | None],
     ):
         self._gate = gate
         self._streams = streams
@@ -68,6 +71,7 @@ class Requests:
         self._files = files
         self._encode = encode
         self._metrics = metrics
+        self._unready = unready
 
     async def process(self, connection: ServerConnection, request: Request) -> Response | None:
         """Returns the answer by HTTP; None where the request becomes a WebSocket."""
@@ -91,7 +95,7 @@ class Requests:
             connection.target = _target(match[1], query)
             return None
         if match is None:
-            return self._open(parts.path, query)
+            return await self._open(parts.path, query)
         if not connection.authorized:
             return self._unauthorized()
         return await self._state(match[1], match[2], query)
@@ -107,11 +111,15 @@ class Requests:
                 return Subprotocol(name)
         return next((name for name in protocols if name.startswith(TOKEN_PROTOCOL)), None)
 
-    def _open(self, path: str, query: Query) -> Response:
+    async def _open(self, path: str, query: Query) -> Response:
         if path == "/healthz":
             return self._text(HTTPStatus.OK, "ok")
+        if path == "/readyz":
+            reason = self._unready()
+            status = HTTPStatus.OK if reason is None else HTTPStatus.SERVICE_UNAVAILABLE
+            return self._text(status, reason or "ok")
         if path == "/metrics":
-            return self._answer(HTTPStatus.OK, self._metrics().encode(), _TEXT)
+            return self._answer(HTTPStatus.OK, (await self._metrics()).encode(), CONTENT_TYPE)
         file = self._files.get(path)
         if file is None:
             return self._text(HTTPStatus.NOT_FOUND, "There is nothing here.")

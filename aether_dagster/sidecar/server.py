@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import ssl
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from aether_dagster.protocol import Close, Margin, Pace
 from aether_dagster.protocol.closing import GOING_AWAY
 from aether_dagster.protocol.pace import DEFAULT_RATE
 from aether_dagster.sidecar.connection import Door, connections_of
+from aether_dagster.sidecar.figures import FiguresReader
 from aether_dagster.sidecar.metrics import Metrics
 from aether_dagster.sidecar.requests import Requests
 from aether_dagster.sidecar.security import LOOPBACK_NAMES, Gate, is_loopback
@@ -29,6 +31,8 @@ _PING_SECONDS = 5.0
 _PONG_SECONDS = 10.0
 _HALF_OPEN = 256
 _READERS = 2
+# A tail reads the journal twice a second.
+_SILENCE_SECONDS = 5.0
 
 # What clients do wrong is theirs to know, and a log which they can fill is a way to fill a disk.
 _silent = logging.getLogger("aether_dagster.sidecar.connections")
@@ -96,8 +100,15 @@ class Sidecar:
         )
         self._service = Service(gate, self._streams, source, pace, self._metrics, settings.clients)
         self._requests = Requests(
-            gate, self._streams, source, page_files(), encode, self._metrics_text
+            gate,
+            self._streams,
+            source,
+            page_files(),
+            encode,
+            metrics=self._metrics_text,
+            unready=self._unready,
         )
+        self._figures = FiguresReader(source, self._streams.read)
         self._server: Server | None = None
         self._housekeeping: asyncio.Task[None] | None = None
 
@@ -175,13 +186,24 @@ class Sidecar:
             self._service.look_after()
             self._streams.look_after()
 
-    def _metrics_text(self) -> str:
+    async def _metrics_text(self) -> str:
+        figures = await self._figures.recent()
         return self._metrics.text(
             clients=len(self._service),
             half_open=len(self._door),
             turned_away=self._door.turned_away,
             streams=len(self._streams),
+            ready=self._unready() is None,
+            nodes=self._streams.running_nodes(),
+            figures=figures,
+            now=time.time(),
         )
+
+    def _unready(self) -> str | None:
+        silence = self._streams.silence
+        if silence < _SILENCE_SECONDS:
+            return None
+        return f"The journal could not be read for {silence:.0f} s."
 
 
 def _names(settings: SidecarSettings) -> frozenset[str]:

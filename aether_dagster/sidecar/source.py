@@ -2,12 +2,13 @@
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from aether_dagster.errors import JournalError, UnknownExecution
-from aether_dagster.journal import ExecutionRecord, Tail, Version
+from aether_dagster.journal import ExecutionRecord, Figures, Tail, Version
 from aether_dagster.protocol.messages import EXECUTING
 from aether_dagster.state import Replica
 
@@ -42,6 +43,10 @@ class Source(Protocol):
 
     def cursor(self) -> str:
         """See `Journal.cursor`."""
+        ...
+
+    def figures(self) -> Figures:
+        """See `Journal.figures`."""
         ...
 
     def close(self) -> None:
@@ -131,7 +136,13 @@ class TailThread:
         self._failed = failed
         self._loop = asyncio.get_running_loop()
         self._stop = threading.Event()
+        self._read_at = time.monotonic()
         self._thread = threading.Thread(target=self._run, name="tail", daemon=True)
+
+    @property
+    def silence(self) -> float:
+        """For how many seconds the source was not read."""
+        return time.monotonic() - self._read_at
 
     def start(self) -> None:
         """Starts the thread."""
@@ -152,6 +163,7 @@ class TailThread:
                 self._stop.wait(_WAIT)
                 continue
             self._cursor = tail.cursor
+            self._read_at = time.monotonic()
             if tail.versions:
                 self._call(self._deliver, tail.versions)
 

@@ -1,6 +1,7 @@
 """Streams: a hub, its clients, and the timer by which they are given what changed."""
 
 import asyncio
+import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -34,6 +35,7 @@ class Stream:
         self._due = float("inf")
         self._timer: asyncio.TimerHandle | None = None
         self._lag = 0.0
+        self._committed: float | None = None
 
     def add(self, client: Client) -> None:
         """Takes a client in; its first frame goes out when it takes one."""
@@ -67,6 +69,8 @@ class Stream:
         """
         now = self._loop.time()
         self._lag = max(self._lag, lag)
+        if self._committed is None:
+            self._committed = committed_at
         self.hub.commit(
             read, paths, version=version, committed_at=committed_at, now=now, final=final
         )
@@ -93,6 +97,9 @@ class Stream:
         after = self._loop.time()
         self._pace.margin.observe(flush=after - now, lag=max(0.0, now - due) + self._lag)
         self._lag = 0.0
+        if self._committed is not None and frames:
+            self._metrics.sent(max(0.0, time.time() - self._committed))
+        self._committed = None
         self._metrics.flushed(frames, after - now)
         self._arm()
 

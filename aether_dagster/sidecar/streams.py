@@ -1,7 +1,9 @@
 """The streams which are open: those with clients, and those which something happens in."""
 
 import asyncio
+import math
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from typing import TypeVar
@@ -68,6 +70,19 @@ class Streams:
 
     def __len__(self) -> int:
         return len(self._open)
+
+    @property
+    def silence(self) -> float:
+        """For how many seconds the source was not read; infinite before the start."""
+        return math.inf if self._tail is None else self._tail.silence
+
+    def running_nodes(self) -> Counter[str]:
+        """Counts the nodes of the executions which are followed and have not ended, by status."""
+        counts = Counter[str]()
+        for stream in self._open.values():
+            if not stream.hub.final:
+                counts.update(stream.counts)
+        return counts
 
     async def start(self) -> None:
         """Reads the list and begins to follow the source; nothing is folded for it."""
@@ -175,7 +190,7 @@ class Streams:
         now = time.time()
         touched: dict[str, ExecutionStream] = {}
         for version in versions:
-            self._metrics.versions += 1
+            self._metrics.seen(max(0.0, now - version.committed_at))
             name = version.pipeline_id
             if name in self._early:
                 self._early[name].append(version)

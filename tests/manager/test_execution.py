@@ -4,7 +4,13 @@ from typing import Any
 
 import pytest
 
-from aether_dagster.errors import IllegalTransition, ValueStoreError, WriteConflict
+from aether_dagster.errors import (
+    DependencyFailed,
+    ExecutionEnded,
+    IllegalTransition,
+    ValueStoreError,
+    WriteConflict,
+)
 from aether_dagster.journal import Journal, Transaction
 from aether_dagster.manager import Execution
 from aether_dagster.manager.ending import RunEnd
@@ -223,3 +229,53 @@ def test_a_plugin_which_always_meets_others_gives_up(execution: Execution) -> No
     with pytest.raises(WriteConflict) as caught:
         execution.transact(hopeless, "Counter@1.0.0", attempts=3)
     assert (len(tries), caught.value.keys) == (3, ("context.artifacts.x",))
+
+
+def test_an_attempt_whose_process_was_lost_goes_to_another(
+    execution: Execution, open_execution: Callable[[], Execution]
+) -> None:
+    """An engine like celery gives the task of a lost worker to the next one."""
+    execution.start("load", 1, {"message": "hello"})
+    before = execution.replica.version
+    another = open_execution()
+    assert another.ended("load", 1) is None
+    another.start("load", 1, {"message": "hello"})
+    assert another.replica.version == before + 1, "who runs it now is a change"
+    another.succeed("load", 1)
+    assert node(execution, "load")["retry_count"] == 0
+    # The lost one goes on after all: it is told what was committed, and changes nothing.
+    assert execution.succeed("load", 2) == another.value_ref("load")
+    assert node(execution, "load")["output_payload"] == 1
+
+
+def test_an_end_which_was_committed_is_known_to_whoever_is_to_run_the_attempt_again(
+    execution: Execution, open_execution: Callable[[], Execution]
+) -> None:
+    execution.start("load", 1, {})
+    execution.fail("load", "ValueError", "no", retrying=True)
+    known = open_execution().ended("load", 1)
+    assert known is not None
+    assert (known.status, known.error and known.error["message"]) == ("retrying", "no")
+    assert open_execution().ended("load", 2) is None
+    execution.start("load", 2, {})
+    ref = execution.succeed("load", [7])
+    assert execution.ended("load", 2) is None, "who ended it does not ask"
+    another = open_execution()
+    assert another.ended("load", 2) is not None
+    before = another.replica.version
+    assert another.succeed("load", [8]) == ref, "the value of the one which ended it"
+    assert another.catch_up().version == before
+
+
+def test_below_a_failed_step_and_after_the_end_nothing_starts(execution: Execution) -> None:
+    execution.start("load", 1, {})
+    execution.fail("load", "ValueError", "no")
+    with pytest.raises(DependencyFailed, match="'check' did not run: it depends on 'load'"):
+        execution.start("check", 1, {})
+    assert node(execution, "check")["status"] == "pending"
+    execution.end_nodes(RunEnd(lost=True))
+    execution.finalize(RunEnd(lost=True))
+    head = execution.replica.version
+    with pytest.raises(ExecutionEnded, match=f"{execution.id} has been brought to its end"):
+        execution.start("write", 1, {})
+    assert execution.catch_up().version == head
