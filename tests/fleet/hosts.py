@@ -56,12 +56,12 @@ class Fleet:
     broker: str
     shared: Mapping[str, str]
 
-    def host(self, name: str, **environ: str) -> "Host":
-        """A new host, with the team's code and an instance configuration of its own."""
+    def host(self, name: str, *, code: Path = TEAM, **environ: str) -> "Host":
+        """A new host, with code and an instance configuration of its own."""
         folder = self.folder / name
         for part in ("home", "tmp", "dagster"):
             (folder / part).mkdir(parents=True)
-        shutil.copytree(TEAM, folder / "code" / "team")
+        shutil.copytree(code, folder / "code" / code.name)
         text = _INSTANCE.format(database=self.database, server=self.server.folder)
         (folder / "dagster" / "dagster.yaml").write_text(text)
         return Host(self, name, environ)
