@@ -302,7 +302,12 @@ class Left:
         assert sorted(file.name for file in self.folder.iterdir()) == sorted(expected)
         for name, kind in expected.items():
             assert schemas.errors(kind, self.file(name)) == [], name
+            assert schemas.misplaced(kind, self.file(name)) == [], name
         final = self.file("state_final.json")
+        order = parse_document(json.dumps(self.record.document)).order
+        assert list(final["nodes"]) == [step for step in order if step in final["nodes"]]
+        for name in ("environment_vars", "artifacts"):
+            assert list(final["context"][name]) == sorted(final["context"][name])
         assert canonical_bytes(final) == canonical_bytes(self.state)
         assert final["report"] == self.report
         for node in begun:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from tests.schemas import SCHEMAS, Kind, errors
+from tests.schemas import SCHEMAS, Kind, errors, misplaced
 
 PIPELINE: dict[str, Any] = {
     "id": "pipeline_01H3XYZ9",
@@ -130,3 +130,21 @@ def test_what_breaks_the_specification_is_invalid(
     kind: Kind, example: Any, path: str, value: Any
 ) -> None:
     assert errors(kind, _changed(example, path, value)) != []
+
+
+@pytest.mark.parametrize("part", ["", "pipeline", "context", "report", "nodes.transform_csv"])
+def test_members_in_another_order_are_seen(part: str) -> None:
+    state = copy.deepcopy(FINAL)
+    assert misplaced("final", state) == []
+    found = state
+    for name in filter(None, part.split(".")):
+        found = found[name]
+    first = next(iter(found))
+    found[first] = found.pop(first)
+    assert len(misplaced("final", state)) == 1
+
+
+def test_members_of_an_error_in_another_order_are_seen() -> None:
+    node = NODE | {"status": "failed", "error": FAILURE}
+    assert misplaced("node", node) == []
+    assert len(misplaced("node", node | {"error": dict(reversed(FAILURE.items()))})) == 1

@@ -1,7 +1,13 @@
 import json
+import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
+from aether_dagster.cli.main import main
+from aether_dagster.script.loader import MAX_BYTES
 from tests.cli.conftest import Completed
 from tests.cli.documents import BROKEN, DIAMOND, write
 
@@ -52,3 +58,44 @@ def test_a_variable_of_the_command_line_is_checked_too(aetherscript: Command, fo
     wrong = aetherscript("validate", "--var", "GREETNG=x")
     assert wrong.returncode == 2
     assert "GREETING" in wrong.stderr
+
+
+DOCUMENTS = Path(__file__).parents[1] / "documents" / "broken"
+# It is right where the variable is set; only a run needs it here.
+BROKEN_HERE = sorted(
+    path for path in DOCUMENTS.glob("*.aether.yaml") if "missing-environment" not in path.name
+)
+BOMBS = {
+    "nested": "a: " + "[" * 50_000 + "]" * 50_000,
+    "repeated": "\n".join(
+        [
+            "a0: &a0 [x, x]",
+            *(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 12)),
+        ]
+    ),
+}
+
+
+@pytest.mark.parametrize("document", BROKEN_HERE, ids=lambda path: path.name.partition(".")[0])
+def test_a_broken_document_is_a_line_for_each_error_and_exit_2(
+    document: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["validate", str(document)]) == 2
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert told.err.splitlines()
+    for line in told.err.splitlines():
+        assert re.match(rf"{re.escape(str(document))}:[1-9]\d*:[1-9]\d*: \S", line), line
+
+
+@pytest.mark.parametrize("name", ["large", *BOMBS])
+def test_a_document_which_would_fill_the_memory_is_one_line_and_exit_2(
+    name: str, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = write(folder, f"{name}.aether.yaml", BOMBS.get(name, "# "))
+    if name == "large":
+        os.truncate(file, 2 * MAX_BYTES)
+    assert main(["run", file.name]) == 2
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert re.fullmatch(rf"{name}\.aether\.yaml:\d+:\d+: The document .*\n", told.err)

@@ -1,5 +1,8 @@
 """Documents become definitions."""
 
+import json
+import os
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -111,6 +114,52 @@ def test_pipelines_merge_with_a_teams_own_executor_and_io_manager(tmp_path: Path
     assert merged.resolve_job_def("tiny_one").executor_def is aether_executor
     assert merged.resolve_job_def("two").executor_def is aether_executor
     assert merged.executor is dg.multiprocess_executor
+
+
+TEAM = """
+import dagster as dg
+from aether_dagster import build_defs
+
+@dg.asset
+def theirs() -> int:
+    return 1
+
+@dg.definitions
+def defs() -> dg.Definitions:
+    team = dg.Definitions(
+        assets=[theirs],
+        executor=dg.multiprocess_executor,
+        resources={"io_manager": dg.InMemoryIOManager()},
+    )
+    return dg.Definitions.merge(build_defs("one"), team, build_defs("two", as_ops=True))
+"""
+PROJECT = """
+[tool.dg]
+directory_type = "project"
+project = {root_module = "team", defs_module = "team", code_location_target_module = "team"}
+cli = {telemetry = {enabled = false}}
+"""
+
+
+def test_dg_loads_pipelines_merged_with_a_teams_own_executor_and_io_manager(tmp_path: Path) -> None:
+    write(tmp_path / "one")
+    write(tmp_path / "two", simple("two", "first", "last"))
+    write(tmp_path, PROJECT, "pyproject.toml")
+    write(tmp_path / "team", TEAM, "__init__.py")
+    dg_command = Path(sys.executable).parent / "dg"
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("AETHERSCRIPT_", "DAGSTER_"))}
+    listed = subprocess.run(
+        [dg_command, "list", "defs", "--json"],
+        cwd=tmp_path,
+        env=kept | {"PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert listed.returncode == 0, listed.stderr
+    found = json.loads(listed.stdout)
+    assert {"theirs", "tiny_one/first"} <= {asset["asset_key"] for asset in found["assets"]}
+    assert {"tiny_one", "two"} <= {job["name"] for job in found["jobs"]}
 
 
 def test_a_folder_gives_every_pipeline_below_it(tmp_path: Path) -> None:

@@ -4,6 +4,12 @@ from collections.abc import Iterator
 
 import pytest
 
+from aether_dagster.journal import Journal
+from aether_dagster.orchestration.instance import embedded_instance
+from aether_dagster.orchestration.reconcile import Reconciler
+from aether_dagster.orchestration.settings import AetherSettings
+from aether_dagster.values import ValueStore
+from tests.journals import journal_url
 from tests.runs import Driver, Left, check_clean, last_run, place
 
 WHOLE = """
@@ -266,5 +272,19 @@ def test_a_second_interrupt_ends_a_process_whose_step_caught_the_first(
     assert driver.end() == []
     assert driver.process.returncode == 130
     assert driver.survivors() == []
+    run_id = last_run(driver.directory)
     with pytest.raises(AssertionError, match="never finalized"):
-        _ = Left(driver.directory, last_run(driver.directory), "stubborn").state
+        _ = Left(driver.directory, run_id, "stubborn").state
+    # What was killed is brought to its end as after any other death.
+    with (
+        embedded_instance(driver.directory) as instance,
+        Journal.open(journal_url(driver.directory)) as journal,
+    ):
+        values = ValueStore(AetherSettings().artifacts_url(instance))
+        (reconciled,) = Reconciler(instance, journal, values).reconcile_all()
+    left = Left(driver.directory, run_id, "stubborn")
+    assert reconciled.pipeline_id == left.record.pipeline_id
+    left.check()
+    assert left.nodes["runs"]["status"] == "failed"
+    assert left.nodes["next"]["status"] == "pending"
+    check_clean(driver)
