@@ -24,7 +24,7 @@ from aether_dagster.journal import (
 )
 from aether_dagster.journal.database import Database
 from aether_dagster.journal.figures import Figures
-from aether_dagster.journal.outbox import Outbox
+from aether_dagster.journal.outbox import CallEnd, Outbox, write_ends
 from aether_dagster.journal.payloads import Payloads
 from aether_dagster.journal.records import ExecutionRecord, Lease, Tail, Version
 from aether_dagster.journal.sqlite import SqliteDatabase
@@ -240,6 +240,7 @@ class Journal:
         *,
         now_ms: int | None = None,
         summary: Mapping[str, Any] | None = None,
+        ended: Sequence[CallEnd] = (),
     ) -> int:
         """Commits deltas as one version. Those whose ids are there already are left out.
 
@@ -251,6 +252,7 @@ class Journal:
             deltas: What to commit, together.
             now_ms: Unix milliseconds; the wall clock if None.
             summary: `{"status": …, "nodes": {status: count}}` for lists of executions.
+            ended: What calls of hooks came to, noted with it.
 
         Returns:
             The version committed, or the present one where every delta was there.
@@ -264,6 +266,7 @@ class Journal:
             head = commit.lock(session, pipeline_id)
             now = unix_ms() if now_ms is None else now_ms
             version = commit.append(session, head, deltas, now_ms=now, text=text, summary=summary)
+            write_ends(session, ended)
         if version != head.version and version % fold.INTERVAL == 0:
             self.replica(pipeline_id, version)
         return version

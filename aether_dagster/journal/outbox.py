@@ -3,7 +3,7 @@
 The journal itself is what is delivered; here stand the cursors over it and the ledger (spec 5).
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -189,6 +189,25 @@ class HookCallRecord:
     detail: Mapping[str, Any] | None
 
 
+@dataclass(frozen=True)
+class CallEnd:
+    """What a call came to and, where it was a delivery, how far its hook was told.
+
+    Args:
+        call: The call's number.
+        outcome: What it came to.
+        milliseconds: How long it took.
+        detail: What more is known; JSON.
+        cursor: Where the hook's cursor moves, where the call was a delivery.
+    """
+
+    call: int
+    outcome: str
+    milliseconds: float
+    detail: Mapping[str, Any] | None = None
+    cursor: HookCursor | None = None
+
+
 class Outbox:
     """Cursors of hooks over the executions of a journal, and the ledger of their calls.
 
@@ -240,6 +259,7 @@ class Outbox:
         node: str | None = None,
         delivery: str | None = None,
         cursor: HookCursor | None = None,
+        ended: Sequence[CallEnd] = (),
     ) -> int:
         """Notes that a hook is being called; returns the call's number.
 
@@ -251,8 +271,10 @@ class Outbox:
             node: The step which it is about, if it is about one.
             delivery: The delivery's id, if it is one.
             cursor: Where the hook's cursor is meanwhile: which attempt this is.
+            ended: What earlier calls came to, noted together with this one.
         """
         with self._database.writing() as session:
+            write_ends(session, ended)
             rows = session.rows(
                 _BEGIN,
                 execution=number_of(session, pipeline_id),
@@ -267,38 +289,10 @@ class Outbox:
                 _move(session, cursor)
         return rows[0][0]
 
-    def end_call(
-        self,
-        call: int,
-        outcome: str,
-        milliseconds: float,
-        detail: Mapping[str, Any] | None = None,
-        cursor: HookCursor | None = None,
-    ) -> None:
-        """Notes what a call came to and, together with it, how far its hook was told.
-
-        Args:
-            call: The call's number.
-            outcome: What it came to.
-            milliseconds: How long it took.
-            detail: What more is known; JSON.
-            cursor: Where the hook's cursor moves, where the call was a delivery.
-        """
-        text = None if detail is None else to_text(detail)
+    def end_calls(self, ended: Sequence[CallEnd]) -> None:
+        """Notes what calls came to and, together with it, how far their hooks were told."""
         with self._database.writing() as session:
-            if text is not None:
-                row = session.row(_EXECUTION_OF, call=call)
-                if row is not None:
-                    text = session.payloads.seal(session, row[0], _place(call), text)
-            session.run(
-                _END,
-                call=call,
-                new_outcome=outcome,
-                new_milliseconds=milliseconds,
-                new_detail=text,
-            )
-            if cursor is not None:
-                _move(session, cursor)
+            write_ends(session, ended)
 
     def move(self, cursor: HookCursor) -> None:
         """Moves a hook's cursor over what is no event for it."""
@@ -316,6 +310,25 @@ class Outbox:
         with self._database.reading() as session:
             rows = session.rows(_TRIGGERED, hook=hook, after=after)
             return [_call(session, row) for row in rows]
+
+
+def write_ends(session: Session, ended: Sequence[CallEnd]) -> None:
+    """Notes what calls came to, as a part of whatever else is committed."""
+    for each in ended:
+        text = None if each.detail is None else to_text(each.detail)
+        if text is not None:
+            row = session.row(_EXECUTION_OF, call=each.call)
+            if row is not None:
+                text = session.payloads.seal(session, row[0], _place(each.call), text)
+        session.run(
+            _END,
+            call=each.call,
+            new_outcome=each.outcome,
+            new_milliseconds=each.milliseconds,
+            new_detail=text,
+        )
+        if each.cursor is not None:
+            _move(session, each.cursor)
 
 
 def _move(session: Session, cursor: HookCursor) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 
 from aether_dagster.errors import HookError
 from aether_dagster.journal import Journal
+from aether_dagster.manager.ledger import CallLedger
 from aether_dagster.manager.redaction import Redaction
 from aether_dagster.plugins.hooks import ActiveHook
 from aether_dagster.plugins.manager import HookManager
@@ -26,10 +27,13 @@ def ask_hooks(
     """
     redaction = Redaction()
     redaction.learn(secrets)
-    manager = HookManager(hooks, journal.outbox, redaction.value)
+    ledger = CallLedger(journal.outbox)
+    manager = HookManager(hooks, ledger, redaction.value)
     state = PipelineState.from_dict(pipeline)
     try:
         return manager.initialize(state, ExecutionContext.from_dict(context)).to_dict()
     except HookError as error:
         journal.annotate(state.id, refused=str(error))
         raise
+    finally:
+        ledger.flush()

@@ -3,14 +3,14 @@
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
 from aether_dagster.errors import AetherError
-from aether_dagster.journal import Journal
-from aether_dagster.journal.outbox import HookCursor
+from aether_dagster.journal import Journal, Version
+from aether_dagster.journal.outbox import CallEnd, HookCursor
 from aether_dagster.manager.identity import is_gone, own_identity
 from aether_dagster.plugins.call import BeginTransaction
 from aether_dagster.plugins.hooks import ActiveHook
@@ -21,13 +21,18 @@ from aether_dagster.plugins.outbox import (
     Delivery,
     Position,
 )
+from aether_dagster.state import Replica
 
-# What a hook's lease lasts beyond its time limit, in seconds.
+# What a hook's lease lasts beyond its time limit, in seconds, and after how many it is prolonged
+# where it is kept.
 _LEASE = 30.0
+_PROLONG = 10.0
 # A position after every delivery of its version.
 _ALL = 1_000_000
 # How long the thread of a run sleeps at most before it looks whether it shall end, in seconds.
 _NAP = 0.5
+# How long it gathers what is committed, in seconds: reading versions one by one costs the run more.
+_GATHER = 0.05
 
 
 @dataclass(frozen=True)
@@ -61,6 +66,8 @@ class HookDeliveries:
         begin: Begins a transaction of a plugin.
         redact: Masks secrets in a text or JSON value.
         launches: Whether the caller launches the jobs of triggers.
+        followed: Somebody follows the execution and gives each version to `see`; otherwise they
+            are read here.
         now: Unix seconds; passed in for tests.
 
     Attributes:
@@ -77,6 +84,7 @@ class HookDeliveries:
         begin: BeginTransaction,
         redact: Callable[[Any], Any],
         launches: bool = False,
+        followed: bool = False,
         now: Callable[[], float] = time.time,
     ):
         self.failures: list[str] = []
@@ -86,9 +94,15 @@ class HookDeliveries:
         # A thread which was left behind in this process must not pass for this one.
         self._holder = f'{own_identity()[:-1]},"deliverer":{id(self)}}}'
         self._folded = Deliveries(pipeline_id)
+        self._seen: deque[tuple[Version, list[Delivery]]] | None = deque() if followed else None
         self._due: list[Delivery] = []
+        self._read_to, self._finalized = 0, False
         self._committed: dict[int, float] = {}
-        self._deliverer = Deliverer(_Store(journal, pipeline_id), now, redact, begin, launches)
+        # Of the hooks whose leases this has: since when, by `time.monotonic()`, and where they are.
+        self._since: dict[str, float] = {}
+        self._positions: dict[str, Position] = {}
+        self._store = _Store(journal, pipeline_id)
+        self._deliverer = Deliverer(self._store, now, redact, begin, launches)
 
     def drain(
         self,
@@ -107,53 +121,131 @@ class HookDeliveries:
             keep: Keep the hooks' leases, because there will be more.
         """
         self._read()
-        cursors = {each.hook: each for each in self._journal.outbox.cursors(self._pipeline_id)}
         drained = Drained()
-        # One which fails, or ends the process each time, must not keep the others waiting.
-        tried = {key: cursor.attempts for key, cursor in cursors.items()}
-        for hook in sorted(self._hooks, key=lambda hook: tried.get(hook.key, 0)):
-            cursor = cursors.get(hook.key)
-            if cursor is None or cursor.done:
-                continue
-            if not self._acquire(hook):
+        for hook in self._in_turn():
+            if not self._take(hook):
                 drained = replace(drained, held=drained.held + 1)
                 continue
             try:
                 left = None if most is None else most - drained.delivered
-                drained = self._drain_hook(hook, drained, written, give_up, left)
+                drained = self._drain_hook(hook, drained, written, give_up, left, keep=keep)
             finally:
+                self._store.flush()
                 if not keep:
-                    self._journal.release(self._pipeline_id, self._holder, name=_lease(hook))
+                    self._release(hook)
+        self._drop_made()
         return drained
 
     def release(self) -> None:
         """Gives up the leases which were kept."""
         for hook in self._hooks:
-            self._journal.release(self._pipeline_id, self._holder, name=_lease(hook))
+            if hook.key in self._since:
+                self._release(hook)
+
+    def _in_turn(self) -> list[ActiveHook]:
+        """The hooks which have something left, those whose deliveries failed last."""
+        if any(hook.key not in self._positions for hook in self._hooks):
+            # One which fails, or ends the process each time, must not keep the others waiting.
+            known = {**self._stored(), **self._positions}
+        else:
+            known = self._positions
+        left = [h for h in self._hooks if h.key in known and not known[h.key].done]
+        return sorted(left, key=lambda hook: known[hook.key].attempts)
+
+    def _take(self, hook: ActiveHook) -> bool:
+        """Takes the hook's lease, unless this has it, and learns where the hook is."""
+        since = self._since.get(hook.key)
+        now = time.monotonic()
+        if since is not None and now - since < _PROLONG:
+            return True
+        if not self._acquire(hook):
+            self._forget(hook)
+            return False
+        if since is None or now - since > _LEASE:
+            # Read once more: whoever had the lease before may have moved it.
+            self._positions[hook.key] = self._stored().get(hook.key, Position(done=True))
+        self._since[hook.key] = now
+        return True
+
+    def _release(self, hook: ActiveHook) -> None:
+        self._forget(hook)
+        self._journal.release(self._pipeline_id, self._holder, name=_lease(hook))
+
+    def _forget(self, hook: ActiveHook) -> None:
+        self._since.pop(hook.key, None)
+        self._positions.pop(hook.key, None)
+
+    def _stored(self) -> dict[str, Position]:
+        return {
+            each.hook: Position(each.version, each.part, each.attempts, each.retry_at, each.done)
+            for each in self._journal.outbox.cursors(self._pipeline_id)
+        }
+
+    def see(self, version: Version, replica: Replica) -> None:
+        """Takes the next version of an execution which is followed; from any thread.
+
+        Args:
+            version: The version.
+            replica: The state after it; it is read here and now.
+        """
+        assert self._seen is not None, "it was not made to be followed"
+        due = self._folded.see(replica, version.number, version.deltas, late=version.late)
+        self._seen.append((version, due))
 
     def _read(self) -> None:
-        after = self._folded.version
-        for version in self._journal.versions(self._pipeline_id, after=after):
-            due = self._folded.fold(version.number, version.deltas, late=version.late)
+        for version, due in self._news():
+            self._read_to = version.number
             if due:
                 self._committed[version.number] = version.committed_at
                 self._due += due
+                self._finalized = self._finalized or due[-1].event == FINALIZE
+
+    def _drop_made(self) -> None:
+        """Keeps what some hook is still to be told, so that a long run is not looked through."""
+        if all(hook.key in self._positions for hook in self._hooks):
+            self._due = [
+                due
+                for due in self._due
+                if any(
+                    due.event in hook.events and self._positions[hook.key].is_before(due)
+                    for hook in self._hooks
+                )
+            ]
+
+    def _news(self) -> Iterator[tuple[Version, list[Delivery]]]:
+        if self._seen is None:
+            for version in self._journal.versions(self._pipeline_id, after=self._folded.version):
+                yield version, self._folded.fold(version.number, version.deltas, late=version.late)
+            return
+        while self._seen:
+            yield self._seen.popleft()
 
     def _drain_hook(
-        self, hook: ActiveHook, drained: Drained, written: bool, give_up: float, most: int | None
+        self,
+        hook: ActiveHook,
+        drained: Drained,
+        written: bool,
+        give_up: float,
+        most: int | None,
+        *,
+        keep: bool,
     ) -> Drained:
-        position = self._position(hook)
+        position = self._positions[hook.key]
         due = [each for each in self._due if position.is_before(each) and each.event in hook.events]
         for made, delivery in enumerate(due):
-            blocked = delivery.event == FINALIZE and not written
-            early = position.retry_at > self._now()
-            late = time.monotonic() >= give_up or (most is not None and made >= most)
-            if blocked or early or late:
-                retry_at = position.retry_at if early else None
-                return drained if blocked else self._left(drained, due[made:], retry_at)
+            if delivery.event == FINALIZE and not written:
+                return drained
+            if position.retry_at > self._now():
+                return self._left(drained, due[made:], position.retry_at)
+            if time.monotonic() >= give_up or (most is not None and made >= most):
+                return self._left(drained, due[made:])
+            if not self._take(hook):
+                return replace(drained, held=drained.held + 1)
+            if not self._positions[hook.key].is_before(delivery):
+                continue  # whoever had the lease meanwhile has made it
             limit = None if give_up == float("inf") else max(0.1, give_up - time.monotonic())
-            delivered = self._deliverer.deliver(hook, position, delivery, limit)
-            position = delivered.position
+            delivered = self._deliverer.deliver(hook, self._positions[hook.key], delivery, limit)
+            position = self._positions[hook.key] = delivered.position
             self.log.extend(delivered.log)
             dead = drained.dead + int(delivered.outcome == "dead")
             drained = replace(drained, delivered=drained.delivered + 1, dead=dead)
@@ -161,10 +253,13 @@ class HookDeliveries:
                 self.failures.append(f"{hook.label}: {hook.name} failed: {delivered.error}")
             if position.retry_at:
                 return self._left(drained, due[made:], position.retry_at)
-        self._pass_over(hook, position)
+        if not keep or self._finalized:
+            self._pass_over(hook, position)
         return drained
 
-    def _left(self, drained: Drained, due: Sequence[Delivery], retry_at: float | None) -> Drained:
+    def _left(
+        self, drained: Drained, due: Sequence[Delivery], retry_at: float | None = None
+    ) -> Drained:
         first = self._committed[due[0].version]
         return replace(
             drained,
@@ -175,23 +270,11 @@ class HookDeliveries:
 
     def _pass_over(self, hook: ActiveHook, position: Position) -> None:
         """Nothing is left in what was read: the cursor moves there, for whoever looks later."""
-        done = self._folded.finalized
-        if FINALIZE in hook.events or (position.version, position.done) == (
-            self._folded.version,
-            done,
-        ):
+        done = self._finalized
+        if FINALIZE in hook.events or (position.version, position.done) == (self._read_to, done):
             return
-        after = Position(self._folded.version, _ALL, done=done)
+        after = self._positions[hook.key] = Position(self._read_to, _ALL, done=done)
         self._journal.outbox.move(_cursor(self._pipeline_id, hook, after))
-
-    def _position(self, hook: ActiveHook) -> Position:
-        # Read once more: whoever had the lease before may have moved it.
-        for cursor in self._journal.outbox.cursors(self._pipeline_id):
-            if cursor.hook == hook.key:
-                return Position(
-                    cursor.version, cursor.part, cursor.attempts, cursor.retry_at, cursor.done
-                )
-        return Position(done=True)
 
     def _acquire(self, hook: ActiveHook) -> bool:
         name, seconds = _lease(hook), _LEASE + hook.hook.timeout
@@ -217,6 +300,7 @@ class DeliveryThread:
         self.left = Drained()
         self._wake = threading.Condition()
         self._news, self._written, self._stopped = True, False, False
+        self._hurry = False
         self._busy = True
         self._give_up = float("inf")
         self._thread = threading.Thread(target=self._run, name="state hooks", daemon=True)
@@ -230,9 +314,11 @@ class DeliveryThread:
 
     def settle(self, seconds: float) -> None:
         """Waits until what is committed was delivered once, but no longer than that."""
-        self.notify()
         with self._wake:
+            self._news, self._hurry = True, True
+            self._wake.notify_all()
             self._wake.wait_for(lambda: not (self._news or self._busy), seconds)
+            self._hurry = False
 
     def finish(self, seconds: float) -> Drained:
         """Delivers the rest, now that the final state is written, and ends the thread.
@@ -245,7 +331,7 @@ class DeliveryThread:
         """
         give_up = time.monotonic() + seconds
         with self._wake:
-            self._written, self._news, self._give_up = True, True, give_up
+            self._written, self._hurry, self._news, self._give_up = True, True, True, give_up
             self._wake.notify_all()
             self._wake.wait_for(self._is_done, seconds + _NAP)
             self._stopped = True
@@ -271,9 +357,10 @@ class DeliveryThread:
             while not self._stopped:
                 retry = self.left.retry_at is not None and self.left.retry_at <= time.time()
                 if self._news or retry:
+                    self._wake.wait_for(lambda: self._hurry or self._stopped, _GATHER)
                     self._news, self._busy = False, True
                     return True
-                self._wake.wait(_NAP if self.left.retry_at is None else 0.05)
+                self._wake.wait(_NAP if self.left.retry_at is None else _GATHER)
             return False
 
     def _drain(self) -> None:
@@ -288,15 +375,19 @@ class DeliveryThread:
 
 
 class _Store:
-    """The journal's outbox as the plugins ring sees it."""
+    """The journal's outbox as the plugins ring sees it.
+
+    How a call ended is written together with the beginning of the next one.
+    """
 
     def __init__(self, journal: Journal, pipeline_id: str):
         self._outbox, self._pipeline_id = journal.outbox, pipeline_id
+        self._ended: list[CallEnd] = []
 
     def begin(
         self, active: ActiveHook, delivery: Delivery, identity: str, position: Position
     ) -> int:
-        return self._outbox.begin_call(
+        call = self._outbox.begin_call(
             self._pipeline_id,
             event=delivery.event,
             hook=active.key,
@@ -304,7 +395,10 @@ class _Store:
             node=delivery.node,
             delivery=identity,
             cursor=_cursor(self._pipeline_id, active, position),
+            ended=self._ended,
         )
+        self._ended = []
+        return call
 
     def end(
         self,
@@ -316,7 +410,13 @@ class _Store:
         position: Position,
     ) -> None:
         cursor = _cursor(self._pipeline_id, active, position)
-        self._outbox.end_call(call, outcome, milliseconds, detail, cursor)
+        self._ended.append(CallEnd(call, outcome, milliseconds, detail, cursor))
+
+    def flush(self) -> None:
+        """Writes what the last call came to."""
+        if self._ended:
+            self._outbox.end_calls(self._ended)
+            self._ended = []
 
 
 def _earlier(one: float | None, other: float | None) -> float | None:

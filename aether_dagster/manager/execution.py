@@ -34,6 +34,7 @@ from aether_dagster.values import ValueRef, ValueStore, fit_node_record, is_refe
 if TYPE_CHECKING:
     from aether_dagster.journal import Transaction
     from aether_dagster.journal.transaction import Review as WrittenReview
+    from aether_dagster.manager.ledger import CallLedger
     from aether_dagster.manager.review import ArgumentChanges, Review
     from aether_dagster.plugins.activation import Active
     from aether_dagster.plugins.manager import HookManager
@@ -82,6 +83,7 @@ class Execution:
         self.hooks: HookManager | None = None
         self.active: Active | None = None
         self._review: Review | None = None
+        self._ledger: CallLedger | None = None
         self._replica = journal.replica(record.pipeline_id)
         self._started: dict[str, tuple[int, float]] = {}
         self._committed_starts: dict[str, tuple[int, float]] = {}
@@ -109,13 +111,25 @@ class Execution:
                 self._replica.version = version.number
             return self._replica
 
-    def use_hooks(self, hooks: "HookManager") -> None:
-        """Asks these state hooks from now on before a change is committed."""
+    def use_hooks(self, hooks: "HookManager", ledger: "CallLedger") -> None:
+        """Asks these state hooks from now on before a change is committed.
+
+        Args:
+            hooks: The hooks.
+            ledger: Where their calls are noted; what it has pending is written with the changes.
+        """
         # Imported here: an execution without hooks pays nothing for them.
         from aether_dagster.manager.review import Review
 
         self.hooks = hooks
-        self._review = Review(self, hooks) if hooks.asks else None
+        self._review = Review(self, hooks, ledger) if hooks.asks else None
+        self._ledger = ledger
+
+    def record_of(self, step: str) -> Mapping[str, Any] | None:
+        """Returns a node's record at the journal's head; it is shared. None of an unknown step."""
+        with self._lock:
+            replica = self.catch_up()
+            return replica.node(step) if replica.declares(step) else None
 
     def state_document(self) -> dict[str, Any]:
         """Returns the state document at the journal's head; its records are shared."""
@@ -541,7 +555,10 @@ class Execution:
         return Delta(identity, authority, nodes={step: node})
 
     def _commit(self, *deltas: Delta) -> None:
-        self.journal.append(self.id, deltas, now_ms=int(self._now() * 1000))
+        ended = () if self._ledger is None else self._ledger.pending()
+        self.journal.append(self.id, deltas, now_ms=int(self._now() * 1000), ended=ended)
+        if self._ledger is not None:
+            self._ledger.written(ended)
         self.catch_up()
 
 

@@ -143,10 +143,12 @@ class StateManager:
         execution = Execution(self.journal, record, document, resolved, self.values, now=self._now)
         if hooks:
             # Imported here: an execution without hooks pays nothing for them.
+            from aether_dagster.manager.ledger import CallLedger
             from aether_dagster.plugins.manager import HookManager
 
-            redact = execution.redaction.value
-            execution.use_hooks(HookManager(hooks, self.journal.outbox, redact))
+            ledger = CallLedger(self.journal.outbox)
+            manager = HookManager(hooks, ledger, execution.redaction.value)
+            execution.use_hooks(manager, ledger)
         return execution
 
     def _initialized(

@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, cast
 
+from aether_dagster.manager.ledger import CallLedger
 from aether_dagster.manager.redaction import MASK
 from aether_dagster.plugins.manager import HookManager, InvalidAmendment, Question, differ
 from aether_dagster.state import Replica
@@ -30,6 +31,10 @@ class Reviewed(Protocol):
 
     def state_document(self) -> dict[str, Any]:
         """Returns the state document as it is now."""
+        ...
+
+    def record_of(self, step: str) -> Mapping[str, Any] | None:
+        """Returns a node's record as it is now; None of an unknown step."""
         ...
 
     def transaction(self, actor: str) -> AbstractContextManager[Transaction]:
@@ -61,10 +66,11 @@ class Review:
     Args:
         execution: The execution.
         hooks: Its hooks.
+        ledger: Where their calls are noted; the execution writes what is pending with its changes.
     """
 
-    def __init__(self, execution: Reviewed, hooks: HookManager):
-        self._execution, self._hooks = execution, hooks
+    def __init__(self, execution: Reviewed, hooks: HookManager, ledger: CallLedger):
+        self._execution, self._hooks, self._ledger = execution, hooks, ledger
 
     def start(
         self, step: str, attempt: int, arguments: Mapping[str, Any]
@@ -147,6 +153,7 @@ class Review:
             {path: writes[name] for name, path in paths.items()},
         )
         answer = self._ask(given, None, _may_change(None, str | None))
+        self._ledger.flush()  # a transaction is committed by the journal alone
         return {name: answer.after[path] for name, path in paths.items()}
 
     def happened(self, step: str, status: str, error: Mapping[str, Any] | None) -> None:
@@ -155,7 +162,7 @@ class Review:
         self._ask(self._mutation(step, after), step, _may_change(None, object), happened=True)
 
     def _mutation(self, step: str, after: Mapping[str, Any]) -> Mutation:
-        record = self._execution.state_document()["nodes"].get(step, {})
+        record = self._execution.record_of(step) or {}
         before = {path: record.get(path.rpartition(".")[2]) for path in after}
         return Mutation(tuple(after), before, after)
 
@@ -170,7 +177,11 @@ class Review:
             self._execution.transaction,
             happened,
         )
-        return self._hooks.mutate(self._execution.id, question)
+        try:
+            return self._hooks.mutate(self._execution.id, question)
+        except BaseException:
+            self._ledger.flush()  # whoever asked may not commit anything for long
+            raise
 
 
 def protected(value: Any) -> Any:

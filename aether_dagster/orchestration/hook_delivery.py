@@ -33,7 +33,7 @@ class RunDeliveries:
 
     def see(self, change: Change) -> None:
         """Takes a version of the execution; an observer of its follower."""
-        del change
+        self._thread.deliveries.see(change.version, change.replica)
         self._thread.notify()
 
     def take_log(self) -> Iterator[tuple[int, str]]:
@@ -93,5 +93,6 @@ def start_deliveries(
         hooks,
         begin=execution.transaction,
         redact=execution.redaction.value,
+        followed=True,
     )
     return RunDeliveries(DeliveryThread(deliveries))

@@ -61,39 +61,49 @@ class Deliveries:
         self._pipeline_id = pipeline_id
         self._replica = Replica()
         self._nodes: dict[str, _Node] = {}
+        self._initialized = False
         self._finalized = False
 
     @property
     def version(self) -> int:
-        """The newest version which was folded."""
+        """The newest version which `fold` was given."""
         return self._replica.version
-
-    @property
-    def finalized(self) -> bool:
-        """Whether the final report was folded: nothing comes after it."""
-        return self._finalized
 
     def fold(self, version: int, deltas: Sequence[Delta], *, late: bool = False) -> list[Delivery]:
         """Joins one version; returns the deliveries which it makes due."""
-        found: list[tuple[str, str | None, dict[str, Any]]] = []
-        initialized = self._replica.initialized
-        for delta in () if late or self._finalized else deltas:
-            self._replica.apply(delta)
-            for name in delta.nodes:
-                if self._replica.declares(name):
-                    node = self._nodes.setdefault(name, _Node(name))
-                    found += node.look(self._replica)
+        if not late:
+            for delta in deltas:
+                self._replica.apply(delta)
         self._replica.version = version
-        if not initialized:
+        return self.see(self._replica, version, deltas, late=late)
+
+    def see(
+        self, replica: Replica, version: int, deltas: Sequence[Delta], *, late: bool = False
+    ) -> list[Delivery]:
+        """Returns the deliveries which a version makes due that somebody else has joined.
+
+        Args:
+            replica: The state after it.
+            version: Its number.
+            deltas: Its deltas.
+            late: It came after the final report, and is no part of the state.
+        """
+        if late or self._finalized:
+            return []
+        found: list[tuple[str, str | None, dict[str, Any]]] = []
+        for name in dict.fromkeys(name for delta in deltas for name in delta.nodes):
+            if replica.declares(name):
+                found += self._nodes.setdefault(name, _Node(name)).look(replica)
+        if not self._initialized:
+            self._initialized = replica.initialized
             found = []  # a node which is reused has ended before
-        report = self._replica.report
-        if report is not None and not self._finalized:
+        if replica.report is not None:
             self._finalized = True
-            for name in self._replica.nodes():
-                found += self._nodes.setdefault(name, _Node(name)).look(self._replica)
+            for name in replica.nodes():
+                found += self._nodes.setdefault(name, _Node(name)).look(replica)
             values = {
-                "report": Report.from_dict(report),
-                "state": State(self._replica.copy().document()),
+                "report": Report.from_dict(replica.report),
+                "state": State(replica.copy().document()),
             }
             found.append((FINALIZE, None, values))
         return [

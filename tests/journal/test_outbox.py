@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from aether_dagster.errors import UnknownExecution
-from aether_dagster.journal.outbox import HookCursor
+from aether_dagster.journal.outbox import CallEnd, HookCursor
 from tests.journal.builders import initialization, reserve
 
 
@@ -56,8 +56,12 @@ def test_the_ledger_keeps_calls_in_order_and_moves_the_cursor_with_them(journal,
         cursor=replace(cursor, attempts=1),
     )
     assert outbox.cursors(pipeline_id)[0].attempts == 1
-    outbox.end_call(first, "amended", 1.5, {"changed": ["x"]})
-    outbox.end_call(second, "triggered", 2.5, {"job": "j"}, replace(cursor, version=2, part=1))
+    outbox.end_calls(
+        [
+            CallEnd(first, "amended", 1.5, {"changed": ["x"]}),
+            CallEnd(second, "triggered", 2.5, {"job": "j"}, replace(cursor, version=2, part=1)),
+        ]
+    )
     calls = outbox.calls(pipeline_id)
     assert [(c.number, c.outcome, c.detail, c.delivery) for c in calls] == [
         (first, "amended", {"changed": ["x"]}, None),

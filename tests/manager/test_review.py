@@ -8,6 +8,7 @@ import pytest
 
 from aether_dagster.errors import Vetoed
 from aether_dagster.manager import Execution
+from aether_dagster.manager.ledger import CallLedger
 from aether_dagster.manager.review import protected
 from aether_dagster.plugins.hooks import HookClass, activate_hooks
 from aether_dagster.plugins.manager import HookManager
@@ -28,13 +29,16 @@ def ask(execution: Execution) -> Callable[..., Execution]:
         hook = type("Hook", (StateHook,), {"pre_state_mutation": event, **options})
         hooks = activate_hooks([HookClass(hook, "plug", "1.0.0", "file:x")])
         redact = execution.redaction.value
-        execution.use_hooks(HookManager(hooks, execution.journal.outbox, redact))
+        ledger = CallLedger(execution.journal.outbox)
+        execution.use_hooks(HookManager(hooks, ledger, redact), ledger)
         return execution
 
     return use
 
 
 def outcomes(execution: Execution) -> list[str | None]:
+    assert execution._ledger is not None
+    execution._ledger.flush()  # what was asked last waits for the change which it was about
     return [call.outcome for call in execution.journal.outbox.calls(execution.id)]
 
 

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from aether_dagster.journal import Journal
     from aether_dagster.journal.outbox import HookCallRecord
 
-# A call which has none: it goes on, or its process was lost in the middle of it.
-_OPEN = "did not return"
+# A call which has no outcome. How it ended is noted with what was committed next.
+_OPEN = "under way, or its process ended"
 
 
 def ledger_text(

@@ -1,0 +1,143 @@
+"""Deliveries of one execution: who is delivered to, and what two deliverers do not do."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from aether_dagster.journal import Journal
+from aether_dagster.manager import Execution, deliveries
+from aether_dagster.manager.deliveries import HookDeliveries, register_hooks
+from aether_dagster.manager.ending import RunEnd
+from aether_dagster.plugins.hooks import ActiveHook, HookClass, activate_hooks
+from aether_dagster.state import Replica
+from aethersdk import StateHook
+
+Deliver = Callable[..., HookDeliveries]
+
+
+@pytest.fixture
+def told() -> list[str]:
+    return []
+
+
+@pytest.fixture
+def hooks(execution: Execution, told: list[str]) -> tuple[ActiveHook, ...]:
+    class Told(StateHook):
+        def post_node_execute(self, node_id: str) -> None:
+            told.append(node_id.rpartition("_")[0])
+
+    active = activate_hooks([HookClass(Told, "plug", "1.0.0", "file:x")])
+    register_hooks(execution.journal, execution.id, active)
+    return active
+
+
+@pytest.fixture
+def deliver(execution: Execution, hooks: tuple[ActiveHook, ...]) -> Deliver:
+    def make(**options: Any) -> HookDeliveries:
+        begin, redact = execution.transaction, execution.redaction.value
+        return HookDeliveries(
+            execution.journal, execution.id, hooks, begin=begin, redact=redact, **options
+        )
+
+    return make
+
+
+def end(execution: Execution, step: str) -> None:
+    execution.start(step, 1, {})
+    execution.succeed(step, step)
+    execution.settle(step, 1, "succeeded")
+
+
+def follow(execution: Execution, replica: Replica, into: HookDeliveries) -> None:
+    for version in execution.journal.versions(execution.id, after=replica.version):
+        for delta in version.deltas:
+            replica.apply(delta)
+        replica.version = version.number
+        into.see(version, replica)
+
+
+def test_what_is_followed_is_delivered_as_what_is_read(
+    execution: Execution, deliver: Deliver, told: list[str], journal: Journal
+) -> None:
+    followed, replica = deliver(followed=True), Replica()
+    end(execution, "load")
+    follow(execution, replica, followed)
+    assert followed.drain(written=False, keep=True).delivered == 1
+    end(execution, "check")
+    follow(execution, replica, followed)
+    assert followed.drain(written=False, keep=True).delivered == 1
+    execution.end_nodes(RunEnd(error="it ended"))
+    execution.finalize(RunEnd(error="it ended"))
+    follow(execution, replica, followed)
+    assert followed.drain(written=True).delivered == 0
+    assert told == ["load", "check"]
+    ids = [call.delivery for call in journal.outbox.calls(execution.id)]
+    # Whoever reads the journal finds the same deliveries at the same places: none is left.
+    assert deliver().drain(written=True).delivered == 0
+    (cursor,) = journal.outbox.cursors(execution.id)
+    assert cursor.done
+    read = deliveries.Deliveries(execution.id)
+    found = [d for v in journal.versions(execution.id) for d in read.fold(v.number, v.deltas)]
+    assert [d.identity("plug.Told") for d in found if d.event == "post_node_execute"] == ids
+
+
+def test_a_lease_which_is_kept_keeps_others_away_and_is_taken_once(
+    execution: Execution, deliver: Deliver, told: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken: list[str] = []
+    acquire = execution.journal.acquire
+
+    def count(*words: Any, **named: Any) -> bool:
+        taken.append(named["name"])
+        return acquire(*words, **named)
+
+    monkeypatch.setattr(execution.journal, "acquire", count)
+    mine = deliver()
+    for step in ("load", "check", "write"):
+        end(execution, step)
+        assert mine.drain(written=False, keep=True).delivered == 1
+    assert taken == ["hook plug.Told"]
+    assert deliver().drain(written=False).held == 1
+    mine.release()
+    assert deliver().drain(written=False).held == 0
+    assert told == ["load", "check", "write"]
+
+
+def test_who_was_away_longer_than_its_lease_looks_where_the_hook_is_before_it_delivers(
+    execution: Execution, deliver: Deliver, told: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = [1000.0]
+    monkeypatch.setattr(deliveries.time, "monotonic", lambda: clock[0])
+    asleep = deliver()
+    end(execution, "load")
+    assert asleep.drain(written=False, keep=True).delivered == 1
+    end(execution, "check")
+    clock[0] += 90
+    execution.journal.release(execution.id, asleep._holder, name="hook plug.Told")
+    assert deliver().drain(written=False).delivered == 1, "another takes it, and is done"
+    assert asleep.drain(written=False, keep=True).delivered == 0
+    assert told == ["load", "check"]
+
+
+def test_a_lease_which_is_lost_between_two_deliveries_ends_them(
+    execution: Execution, deliver: Deliver, told: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = [1000.0]
+    monkeypatch.setattr(deliveries.time, "monotonic", lambda: clock[0])
+    mine, others = deliver(), deliver()
+    end(execution, "load")
+    end(execution, "check")
+
+    def lose(*words: Any) -> Any:
+        delivered = real(*words)
+        clock[0] += 90
+        execution.journal.release(execution.id, mine._holder, name="hook plug.Told")
+        assert others._acquire(others._hooks[0])
+        return delivered
+
+    real = mine._deliverer.deliver
+    monkeypatch.setattr(type(mine._deliverer), "deliver", lambda _, *words: lose(*words))
+    drained = mine.drain(written=False)
+    assert (drained.delivered, drained.held) == (1, 1)
+    assert told == ["load"]
