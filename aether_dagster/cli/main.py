@@ -17,6 +17,7 @@ COMMANDS = {
     "init": "aether_dagster.cli.init:init",
     "history": "aether_dagster.cli.history:history",
     "key": "aether_dagster.cli.key:key",
+    "secrets": "aether_dagster.cli.secrets:secrets",
     "ui": "aether_dagster.cli.ui:ui",
     "sidecar": "aether_dagster.cli.sidecar:sidecar",
     "replay": "aether_dagster.cli.replay:replay",

@@ -4,13 +4,16 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from aether_dagster.cli.pipelines import chosen_pipelines, variables_option
 from aether_dagster.cli.status import ExitStatus
-from aether_dagster.errors import ScriptError
+from aether_dagster.errors import PluginError, Problem, ScriptError
+
+if TYPE_CHECKING:
+    from aether_dagster.script import Document
 
 
 @click.command(short_help="Report all that is wrong with pipeline documents.")
@@ -39,6 +42,7 @@ def _report(path: Path, variables: Mapping[str, str]) -> dict[str, Any]:
 
     try:
         document = read_document(path, variables=variables)
+        _check_plugins(document)
     except ScriptError as error:
         return {"file": str(path), "valid": False, "problems": error.problems}
     return {
@@ -49,6 +53,19 @@ def _report(path: Path, variables: Mapping[str, str]) -> dict[str, Any]:
         "config_hash": document.config_hash,
         "steps": len(document.order),
     }
+
+
+def _check_plugins(document: "Document") -> None:
+    """Resolves and loads what a run would, so that its plugins and hooks are checked too."""
+    directory = Path(document.file).absolute().parent
+    if not (document.pipeline.plugins or (directory / "plugins").is_dir()):
+        return
+    from aether_dagster.plugins.activation import activate
+
+    try:
+        activate(document, directory)
+    except PluginError as error:
+        raise ScriptError([Problem(document.file, None, None, str(error))]) from None
 
 
 def _tell(report: Mapping[str, Any]) -> None:

@@ -27,8 +27,9 @@ from aether_dagster.errors import (
 if TYPE_CHECKING:
     from joserfc.jwe import JWERegistry
 
-Subject = Literal["state", "journal", "value"]
-"""What is sealed: a file of the state history, a payload in the journal, or a stored value."""
+Subject = Literal["state", "journal", "value", "secrets"]
+"""What is sealed: a file of the state history, a payload in the journal, a stored value, or a
+file of secrets."""
 
 _CONTENT = "A256CBC-HS512"
 _WRAP = "A256KW"
@@ -36,6 +37,7 @@ _TYPES: Mapping[Subject, str] = {
     "state": "application/json",
     "journal": "application/json",
     "value": "application/octet-stream",
+    "secrets": "application/json",
 }
 _PIECES = (
     '{"protected":"',

@@ -308,7 +308,11 @@ class Journal:
         return Outbox(self._database)
 
     def transaction(
-        self, pipeline_id: str, actor: str, review: Review | None = None
+        self,
+        pipeline_id: str,
+        actor: str,
+        review: Review | None = None,
+        redact: Callable[[Any], Any] | None = None,
     ) -> Transaction:
         """Returns a transaction for a `with` block, which reads one snapshot and writes artifacts.
 
@@ -320,6 +324,7 @@ class Journal:
             actor: `Name@x.y.z` of the plugin which writes.
             review: Is given the artifacts before and those to be written, before anything is
                 locked; returns what is written instead, or raises.
+            redact: Masks secrets in the values which it writes.
 
         Raises:
             WriteConflict: On leaving; nothing was written.
@@ -331,7 +336,7 @@ class Journal:
         def snapshot(session: Session) -> Replica:
             return self._folder.replica(session, pipeline_id, None)[0]
 
-        return Transaction(self._database, snapshot, pipeline_id, actor, review)
+        return Transaction(self._database, snapshot, pipeline_id, actor, review, redact)
 
     def transact(
         self,
@@ -340,6 +345,7 @@ class Journal:
         actor: str,
         attempts: int = ATTEMPTS,
         review: Review | None = None,
+        redact: Callable[[Any], Any] | None = None,
     ) -> T:
         """Runs `fn` in a transaction, and again where that conflicts.
 
@@ -349,6 +355,7 @@ class Journal:
             actor: `Name@x.y.z` of the plugin which writes.
             attempts: How often at most, with a growing random pause between.
             review: See `transaction`.
+            redact: See `transaction`.
 
         Returns:
             What `fn` returned the time its transaction was committed.
@@ -356,7 +363,11 @@ class Journal:
         Raises:
             WriteConflict: Of the last attempt.
         """
-        return transact(lambda: self.transaction(pipeline_id, actor, review), fn, attempts)
+
+        def begin() -> Transaction:
+            return self.transaction(pipeline_id, actor, review, redact)
+
+        return transact(begin, fn, attempts)
 
     def tail(
         self,

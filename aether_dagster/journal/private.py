@@ -37,10 +37,11 @@ class Private(MutableMapping[str, Any]):
     Args:
         plugin: The plugin's name; all its versions share what is remembered.
         check: Raises unless the transaction may be used.
+        redact: Masks secrets in what is written.
     """
 
-    def __init__(self, plugin: str, check: Callable[[], None]):
-        self._plugin, self._check = plugin, check
+    def __init__(self, plugin: str, check: Callable[[], None], redact: Callable[[Any], Any]):
+        self._plugin, self._check, self._redact = plugin, check, redact
         self._execution = 0
         self._values: dict[str, str] = {}
         self._revisions: dict[str, int] = {}
@@ -94,7 +95,7 @@ class Private(MutableMapping[str, Any]):
 
     def __setitem__(self, key: str, value: Any) -> None:
         self._check()
-        self._writes[key] = to_text(value)
+        self._writes[key] = to_text(self._redact(value))
 
     def __delitem__(self, key: str) -> None:
         self[key]

@@ -57,9 +57,10 @@ class Transaction:
         pipeline_id: str,
         actor: str,
         review: Review | None = None,
+        redact: Callable[[Any], Any] | None = None,
     ):
         self.pipeline_id, self.actor = pipeline_id, actor
-        self._review = review
+        self._review, self._redact = review, redact or (lambda value: value)
         self.base = 0
         self.version: int | None = None
         self._database, self._snapshot = database, snapshot
@@ -69,7 +70,7 @@ class Transaction:
         self._document: dict[str, Any] = {}
         self._reads: set[Path] = set()
         self._writes: dict[str, str | None] = {}
-        self._private = Private(actor.partition("@")[0], self._check)
+        self._private = Private(actor.partition("@")[0], self._check, self._redact)
 
     def __enter__(self) -> Self:
         if self._state != "new":
@@ -149,7 +150,7 @@ class Transaction:
                 f"An artifact is a path or URI, a string; {name!r} was given "
                 f"{type(value).__name__}. Store the value, and set where it is."
             )
-        self._writes[name] = value
+        self._writes[name] = self._redact(value)
 
     def delete(self, path: str | Path) -> None:
         """Deletes an artifact, if it is there; raises ReadOnlyState for another path."""

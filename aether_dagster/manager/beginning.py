@@ -31,9 +31,10 @@ def ask_hooks(
     manager = HookManager(hooks, ledger, redaction.value)
     state = PipelineState.from_dict(pipeline)
     try:
-        return manager.initialize(state, ExecutionContext.from_dict(context)).to_dict()
+        told = manager.initialize(state, ExecutionContext.from_dict(context)).to_dict()
+        return redaction.value(told)  # a hook may have read a secret, and put it there
     except HookError as error:
-        journal.annotate(state.id, refused=str(error))
+        journal.annotate(state.id, refused=redaction.text(str(error)))
         raise
     finally:
         ledger.flush()

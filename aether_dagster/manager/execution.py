@@ -138,7 +138,7 @@ class Execution:
 
     def transaction(self, actor: str) -> AbstractContextManager["Transaction"]:
         """Begins a transaction of a plugin, `Name@version` (spec 1.6)."""
-        return self.journal.transaction(self.id, actor, self._written())
+        return self.journal.transaction(self.id, actor, self._written(), self.redaction.value)
 
     def transact(self, fn: "Callable[[Transaction], T]", actor: str, attempts: int = ATTEMPTS) -> T:
         """Runs `fn` in a transaction of a plugin, and again where that conflicts (spec 1.6).
@@ -155,7 +155,8 @@ class Execution:
             WriteConflict: Of the last attempt.
             HookError: A state hook refused what it writes (`Vetoed`), or failed.
         """
-        return self.journal.transact(self.id, fn, actor, attempts, self._written())
+        written, redact = self._written(), self.redaction.value
+        return self.journal.transact(self.id, fn, actor, attempts, written, redact)
 
     def _written(self) -> "WrittenReview | None":
         return None if self._review is None else self._review.written

@@ -1,13 +1,25 @@
 """Replaces secrets by value in everything which is written (spec 7, "Secrets at this edge")."""
 
+import json
 import logging
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, cast
+from urllib.parse import quote, quote_plus
 
 MASK = "***"
 # A shorter value would blank out half of every text.
 SHORTEST = 4
+
+
+def _forms(secret: str) -> Iterator[str]:
+    yield secret
+    yield json.dumps(secret)[1:-1]
+    yield json.dumps(secret, ensure_ascii=False)[1:-1]
+    yield repr(secret)[1:-1]
+    # What no UTF-8 can express comes from an environment of bytes.
+    yield quote(secret, safe="", errors="replace")
+    yield quote_plus(secret, errors="replace")
 
 
 class MaskedStream:
@@ -33,11 +45,19 @@ class Redaction:
     """The secrets known so far in one execution of this process."""
 
     def __init__(self) -> None:
+        self._given: frozenset[str] = frozenset()
         self._secrets: tuple[str, ...] = ()
 
     def learn(self, secrets: Iterable[str]) -> None:
-        """Adds secret values; those under four characters are not replaced."""
-        known = {*self._secrets, *(secret for secret in secrets if len(secret) >= SHORTEST)}
+        """Adds secret values; those under four characters are not replaced.
+
+        They are found too where they are written as JSON, by `repr`, or in a URL.
+        """
+        given = {secret for secret in secrets if len(secret) >= SHORTEST} - self._given
+        if not given:
+            return
+        self._given |= given
+        known = {*self._secrets, *(form for secret in given for form in _forms(secret))}
         # The longest first: one secret may be part of another.
         self._secrets = tuple(sorted(known, key=lambda secret: (-len(secret), secret)))
 

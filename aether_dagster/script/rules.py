@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, cast
 
 from aether_dagster.script.builtins import STEP_ARGUMENTS
+from aether_dagster.script.command_lines import check_command_line
 from aether_dagster.script.findings import Findings
 from aether_dagster.script.interpolation import RESERVED_NAMES
 from aether_dagster.script.loader import Path
@@ -52,6 +53,8 @@ def check_rules(
 ) -> None:
     """Note everything which breaks a rule on names, step types, arguments and plugins.
 
+    Also secrets which would stand in a command line.
+
     Args:
         raw: The document as plain data, of any shape.
         findings: Takes the problems.
@@ -66,8 +69,11 @@ def check_rules(
     _check_connectors(raw, findings)
     plugins = _check_plugins(raw, findings, known_plugins)
     _check_step_names(raw, findings)
+    secret_env = items_at(raw, "context", "secret_env")
     for path, step in _typed_parts(raw):
         _check_type(path, step, plugins, raw, findings)
+        kind, args = str(step.get("type")), mapping_at(step, "args")
+        check_command_line(kind, args, (*path, "args"), secret_env, findings)
 
 
 def _typed_parts(raw: Any) -> Iterator[tuple[Path, Mapping[str, Any]]]:

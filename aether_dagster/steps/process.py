@@ -55,8 +55,8 @@ def run_process(
     deadline = None if timeout is None else time.monotonic() + timeout
     whole = args["output"] != "result"
     mask = masked or _unmasked
-    stdout = _Kept(sys.stdout, WHOLE_BYTES if whole else KEPT_BYTES, mask())
-    stderr = _Kept(sys.stderr, KEPT_BYTES, mask())
+    stdout = _Kept(sys.stdout, WHOLE_BYTES if whole else KEPT_BYTES, mask(), whole=whole)
+    stderr = _Kept(sys.stderr, KEPT_BYTES, mask(), whole=False)
     given = {name: _word(value) for name, value in args["env"].items()}
     environ = inherited_environment() | given
     with (
@@ -73,7 +73,7 @@ def run_process(
         raise StepFailed("WorkerLost", "The command's supervisor was killed.", "")
     if exit_code != 0 and args["check"]:
         raise StepFailed("ExitStatus", _ended(command, exit_code, stderr.tail()), "")
-    return _output(args["output"], exit_code, stdout, stderr)
+    return _output(args["output"], exit_code, stdout, stderr, mask())
 
 
 def command_words(words: Sequence[Any]) -> list[str]:
@@ -120,10 +120,14 @@ def _follow(process: Supervised, stdout: "_Kept", stderr: "_Kept", deadline: flo
 
 
 class _Kept:
-    """The head and the tail of a stream, which is shown on another as it comes."""
+    """The head and the tail of a stream, which is shown on another as it comes.
 
-    def __init__(self, shown_on: TextIO | None, limit: int, mask: Mask):
-        self._mask = mask
+    What may be cut is masked before it is: half of a secret is not found any more. Of what is kept
+    whole, which may be JSON, its strings are masked once it is read.
+    """
+
+    def __init__(self, shown_on: TextIO | None, limit: int, mask: Mask, *, whole: bool):
+        self._mask, self._whole = mask, whole
         self._shown_on = shown_on
         self._half = limit // 2
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
@@ -132,10 +136,12 @@ class _Kept:
         self.left_out = 0
 
     def take(self, data: bytes) -> bool:
-        self._show(self._mask(self._decoder.decode(data, final=not data), not data))
+        shown = self._mask(self._decoder.decode(data, final=not data), not data)
+        self._show(shown)
+        kept = data if self._whole else shown.encode()
         room = self._half - len(self._head)
-        self._head += data[:room]
-        self._tail += data[max(0, room) :]
+        self._head += kept[:room]
+        self._tail += kept[max(0, room) :]
         # Twice as much may gather before it is cut, so that cutting does not cost at every read.
         if len(self._tail) > 2 * self._half:
             self._cut()
@@ -172,7 +178,7 @@ def _ended(command: Sequence[str], exit_code: int, tail: str) -> str:
     return f"{program!r} ended with {how}." + (f" Its last words:\n{tail}" if tail else "")
 
 
-def _output(form: str, exit_code: int, stdout: _Kept, stderr: _Kept) -> Any:
+def _output(form: str, exit_code: int, stdout: _Kept, stderr: _Kept, mask: Mask) -> Any:
     if form == "result":
         return {"exit_code": exit_code, "stdout": stdout.text(), "stderr": stderr.text()}
     text = stdout.text()
@@ -190,6 +196,7 @@ def _output(form: str, exit_code: int, stdout: _Kept, stderr: _Kept) -> Any:
     try:
         return json.loads(text)
     except ValueError as error:
+        begins = mask(text, True)[:80]
         raise StepFailed(
-            "JSONDecodeError", f"Standard output is not JSON: {error}. It begins {text[:80]!r}.", ""
+            "JSONDecodeError", f"Standard output is not JSON: {error}. It begins {begins!r}.", ""
         ) from error

@@ -1,5 +1,7 @@
+import json
 import logging
 import sys
+from urllib.parse import quote, quote_plus
 
 import pytest
 from hypothesis import given
@@ -21,6 +23,19 @@ def test_secrets_are_masked_in_keys_and_values_at_any_depth() -> None:
 
 def test_a_secret_which_holds_another_is_masked_whole() -> None:
     assert redaction("pass", "password-1").text("password-1 and pass") == "*** and ***"
+
+
+def test_a_secret_is_found_as_json_and_repr_and_urls_write_it() -> None:
+    secret = 'a "quoted" p@ss\\word\n/é'
+    known = redaction(secret)
+    for written in (
+        json.dumps({"x": secret}),
+        json.dumps([secret], ensure_ascii=False),
+        repr({"x": secret}),
+        f"https://u:{quote(secret, safe='')}@host/?q={quote_plus(secret)}",
+    ):
+        assert "p" not in known.text(written).replace("http", ""), written
+    known.learn(["\udcff\udcfe not utf-8"])
 
 
 def test_secrets_of_less_than_four_characters_are_left_alone() -> None:

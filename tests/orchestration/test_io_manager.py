@@ -51,7 +51,7 @@ CANARY = """
       type: python/call
       args: {callable: "jobs:tell_secret", token: "${CANARY_HIDDEN}"}
       timeout: 60
-    - {id: shell, type: shell/run, args: {command: "test -z ${secrets.CANARY}"}}
+    - {id: shell, type: shell/run, args: {command: 'test -z "$C"', env: {C: "${secrets.CANARY}"}}}
     - {id: query, type: sql/query, args: {connector: db, query: select 1}}
 """
 # What passes from process to process; a process which has not resolved a secret masks it too.

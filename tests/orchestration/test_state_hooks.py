@@ -317,8 +317,9 @@ from aethersdk import StateHook
 class {name}(StateHook):
     def pre_state_mutation(self, mutation):
         if any(path.endswith(".status") for path in mutation.paths):
-            self.transact(lambda tx: tx.set("context.artifacts.count",
-                str(int(tx.get("context.artifacts.count", "0")) + 1)), attempts=200)
+            for _ in range(5):
+                self.transact(lambda tx: tx.set("context.artifacts.count",
+                    str(int(tx.get("context.artifacts.count", "0")) + 1)), attempts=200)
 """
 
 
@@ -326,14 +327,14 @@ def test_two_plugins_which_update_one_artifact_from_two_processes_lose_no_update
     places: Places,
 ) -> None:
     files = {f"{name.lower()}.py": COUNT.format(name=name) for name in ("Left", "Right")}
-    steps = "".join(f"    - {{id: s{n}, type: core/echo}}\n" for n in range(8))
+    steps = "".join(f"    - {{id: s{n}, type: core/echo}}\n" for n in range(4))
     place = prepare(places, files, steps)
     run(place, workers=2)
     left = look(place.directory)
     assert left.status == "succeeded"
     asked = [c for c in left.calls if c.node and c.event == "pre_state_mutation"]
-    assert len(asked) == 2 * 8 * 2, "two hooks, each step's start and output"
-    assert left.document["context"]["artifacts"]["count"] == str(len(asked))
+    assert len(asked) == 2 * 4 * 2, "two hooks, each step's start and output"
+    assert left.document["context"]["artifacts"]["count"] == str(5 * len(asked))
     assert {call.outcome for call in asked} == {"returned"}
 
 

@@ -7,8 +7,9 @@ from typing import ClassVar
 
 import pytest
 
-from aether_dagster.crypto import Key, seal
+from aether_dagster.crypto import Key, KeyRing
 from aether_dagster.errors import PluginError
+from aether_dagster.plugins.file_secrets import write_secrets
 from aether_dagster.plugins.secrets import secret_reader
 
 
@@ -24,7 +25,7 @@ def test_the_environment_is_read_with_a_prefix_or_without():
 def sealed(tmp_path):
     key = Key.generate()
     file = tmp_path / "secrets.json"
-    file.write_bytes(seal(json.dumps({"TOKEN": "hunter22"}).encode(), key, b"{}").render())
+    write_secrets(file, {"TOKEN": "hunter22"}, KeyRing([key]))
     return file, key
 
 
@@ -35,6 +36,15 @@ def test_a_sealed_file_is_opened_with_the_key_of_the_state(sealed):
     assert read("TOKEN") == "hunter22"
     with pytest.raises(KeyError):
         read("NONE")
+
+
+def test_the_store_may_name_its_own_key_and_not_hold_it(sealed):
+    file, key = sealed
+    environ = {"OWN": key.text(), "AETHERSCRIPT_STATE_KEY": Key.generate().text()}
+    assert secret_reader(f"file://{file}?key=env:OWN", environ)("TOKEN") == "hunter22"
+    with pytest.raises(PluginError, match="write where it is") as caught:
+        secret_reader(f"file://{file}?key={key.text()}", environ)("TOKEN")
+    assert key.text() not in str(caught.value)
 
 
 def test_what_is_wrong_with_a_sealed_file_is_told_without_a_secret(sealed, tmp_path):
@@ -59,6 +69,12 @@ class Vault(BaseHTTPRequestHandler):
     SECRETS: ClassVar = {
         "kv/data/sales": {"TOKEN": "vaulted1"},
         "kv/data/KEY": {"value": "vaulted2"},
+        "kv/data/deep/er": {"TOKEN": "vaulted3"},
+    }
+    # As the API's documentation has it: 404 with the metadata of the version which was deleted.
+    DELETED: ClassVar = {
+        "data": None,
+        "metadata": {"deletion_time": "2024-05-01T00:00:00Z", "destroyed": False, "version": 2},
     }
     asked: ClassVar[list[str]] = []
 
@@ -68,6 +84,10 @@ class Vault(BaseHTTPRequestHandler):
         status, body = 404, {"errors": []}
         if self.headers.get("X-Vault-Token") != "s.token":
             status, body = 403, {"errors": ["permission denied"]}
+        elif self.headers.get("X-Vault-Namespace") == "team" and path == "kv/data/sales":
+            status, body = 200, {"data": {"data": {"TOKEN": "of the team"}, "metadata": {}}}
+        elif path == "kv/data/gone":
+            status, body = 404, {"data": self.DELETED}
         elif path in self.SECRETS:
             status, body = 200, {"data": {"data": self.SECRETS[path], "metadata": {"version": 1}}}
         data = json.dumps(body).encode()
@@ -83,7 +103,6 @@ class Vault(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def vault():
-    pytest.importorskip("hvac")
     Vault.asked.clear()
     with HTTPServer(("127.0.0.1", 0), Vault) as server:
         thread = threading.Thread(target=server.serve_forever)
@@ -102,8 +121,12 @@ def test_vault_gives_members_of_a_secret_or_whole_ones(vault):
     assert secret_reader("vault://kv", vault)("KEY") == "vaulted2"
     with pytest.raises(KeyError):
         read("NONE")
-    with pytest.raises(KeyError):
-        secret_reader("vault://kv/none", vault)("TOKEN")
+    assert secret_reader("vault://kv/deep/er", vault)("TOKEN") == "vaulted3"
+    team = {**vault, "VAULT_NAMESPACE": "team"}
+    assert secret_reader("vault://kv/sales", team)("TOKEN") == "of the team"
+    for missing in ("none", "gone"):
+        with pytest.raises(KeyError):
+            secret_reader(f"vault://kv/{missing}", vault)("TOKEN")
 
 
 def test_a_vault_which_refuses_is_told_without_the_token(vault):

@@ -1,8 +1,10 @@
 import json
 import os
+import re
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ import psutil
 import pytest
 
 from aether_dagster.errors import StepFailed, StepTimeout
+from aether_dagster.manager.redaction import Redaction
 from aether_dagster.steps import StepContext, run_step
 
 Started = Callable[[], list[psutil.Process]]
@@ -111,6 +114,26 @@ def test_the_middle_of_much_output_is_left_out(
     kept = text.count("x") - "bytes left out".count("x")
     assert f"[{5_000_000 - kept} bytes left out]" in text
     assert len(capsys.readouterr().out) == 5_000_008
+
+
+@pytest.mark.parametrize("letters", [499, 500, 501, 507])
+def test_half_of_a_secret_is_not_left_where_output_is_cut(context: StepContext, letters: int):
+    known = Redaction()
+    known.learn(["correct-horse-battery"])
+    masked = replace(context, masked=known.stream)
+    # The head ends, and what an error shows begins, somewhere inside a secret.
+    code = "import sys; sys.stdout.write(('x' * %d + 'correct-horse-battery') * 4000)" % letters
+    kept = shell(masked, python(code))["stdout"]
+    assert "bytes left out" in kept
+    assert not re.search(r"correct|horse|batter", kept)
+    wrong = f"import sys; sys.stderr.write('correct-horse-battery' + 'x' * {1490 + letters})"
+    with pytest.raises(StepFailed) as caught:
+        shell(masked, python(f"{wrong}; sys.exit(3)"))
+    assert not re.search(r"correct|horse|batter", str(caught.value))
+    begun = "print('x' * 70 + 'correct-horse-battery')"
+    with pytest.raises(StepFailed, match="is not JSON") as caught:
+        shell(masked, python(begun), output="json")
+    assert not re.search(r"correct|horse|batter", str(caught.value))
 
 
 def test_memory_stays_bounded_however_much_is_written(context: StepContext):

@@ -32,7 +32,12 @@ def list_plugins(pipeline: Path | None, as_json: bool) -> int:
     directory = place if place.is_dir() else place.parent
     rows: list[dict[str, Any]] = []
     status = ExitStatus.SUCCEEDED
-    chosen = _chosen(place)
+    try:
+        chosen = _chosen(place)
+    except PluginError as error:
+        # What there is helps to see why it does not fit together.
+        click.echo(f"Error: {error}", err=True)
+        chosen, status = frozenset[str](), ExitStatus.WRONG_INPUT
     for found in find_plugins(directory.absolute()):
         try:
             rows.append(_row(found, active=found.label in chosen))
