@@ -60,7 +60,8 @@ class Transaction:
         redact: Callable[[Any], Any] | None = None,
     ):
         self.pipeline_id, self.actor = pipeline_id, actor
-        self._review, self._redact = review, redact or (lambda value: value)
+        self._review = review
+        self._redact: Callable[[Any], Any] = redact or _as_it_is
         self.base = 0
         self.version: int | None = None
         self._database, self._snapshot = database, snapshot
@@ -240,6 +241,10 @@ def transact(begin: Callable[[], Transaction], fn: Callable[[Transaction], T], a
         else:
             return result
     raise AssertionError("count() has no end")
+
+
+def _as_it_is(value: Any) -> Any:
+    return value
 
 
 def _here() -> tuple[int, int]:

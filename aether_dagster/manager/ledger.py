@@ -1,4 +1,4 @@
-"""The ledger of the hooks which an execution asks, written together with what it commits (spec 5)."""
+"""The ledger of the hooks which an execution asks, written with what it commits (spec 5)."""
 
 import threading
 from collections.abc import Mapping, Sequence

@@ -122,8 +122,8 @@ def test_half_of_a_secret_is_not_left_where_output_is_cut(context: StepContext, 
     known.learn(["correct-horse-battery"])
     masked = replace(context, masked=known.stream)
     # The head ends, and what an error shows begins, somewhere inside a secret.
-    code = "import sys; sys.stdout.write(('x' * %d + 'correct-horse-battery') * 4000)" % letters
-    kept = shell(masked, python(code))["stdout"]
+    said = f"('x' * {letters} + 'correct-horse-battery') * 4000"
+    kept = shell(masked, python(f"import sys; sys.stdout.write({said})"))["stdout"]
     assert "bytes left out" in kept
     assert not re.search(r"correct|horse|batter", kept)
     wrong = f"import sys; sys.stderr.write('correct-horse-battery' + 'x' * {1490 + letters})"
