@@ -3,6 +3,7 @@
 import difflib
 import json
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +17,7 @@ from aether_dagster.values import ValueRef
 LATEST = "latest"
 
 _PREFIX = "pipeline_"
+_ID_LENGTH = len(_PREFIX) + 8
 _FAILED = "failed"
 _NOT_RUN = "did not run"
 _CUT_OFF = "was cut off"
@@ -73,21 +75,14 @@ def find_resumable(journal: Journal, wanted: str, pipeline: str) -> ExecutionRec
     Raises:
         SettingsError: There is none, there are several, or it is of another pipeline.
     """
-    known = journal.executions()
-    ours = [record for record in known if record.pipeline == pipeline]
-    if wanted == LATEST:
-        found = ours[:1]
-    else:
-        ids = (wanted, _PREFIX + wanted)
-        found = [record for record in known if record.pipeline_id in ids]
-        found = found or [record for record in known if record.pipeline_id.startswith(ids)]
+    found = _found(journal, wanted, pipeline)
     if not found:
-        raise SettingsError(_unknown(wanted, pipeline, ours))
+        raise SettingsError(_unknown(journal, wanted, pipeline))
     if len(found) > 1:
-        names = ", ".join(record.pipeline_id for record in found[:5])
+        names = ", ".join(found[:5])
         more = f" and {len(found) - 5} more" if len(found) > 5 else ""
         raise SettingsError(f"{wanted} is the beginning of {names}{more}; write more of it.")
-    record = journal.record(found[0].pipeline_id)
+    record = journal.record(found[0])
     if record.pipeline != pipeline:
         raise SettingsError(
             f"{record.pipeline_id} is an execution of {record.pipeline!r}, not of {pipeline!r}: "
@@ -230,8 +225,19 @@ def _artifacts(record: ExecutionRecord, before: Replica) -> dict[str, str | None
     }
 
 
-def _unknown(wanted: str, pipeline: str, ours: Sequence[ExecutionRecord]) -> str:
-    ids = [record.pipeline_id for record in ours]
+def _found(journal: Journal, wanted: str, pipeline: str) -> list[str]:
+    if wanted == LATEST:
+        return [each.pipeline_id for each in journal.executions(limit=1, pipeline=pipeline)]
+    full = wanted if wanted.startswith(_PREFIX) else _PREFIX + wanted
+    if len(full) == _ID_LENGTH:
+        with suppress(UnknownExecution):
+            return [journal.record(full).pipeline_id]
+    every = (each.pipeline_id for each in journal.executions())
+    return [pipeline_id for pipeline_id in every if pipeline_id.startswith(full)]
+
+
+def _unknown(journal: Journal, wanted: str, pipeline: str) -> str:
+    ids = [each.pipeline_id for each in journal.executions(pipeline=pipeline)]
     if not ids:
         return f"There is no execution of {pipeline!r} to resume."
     full = wanted if wanted.startswith(_PREFIX) else _PREFIX + wanted

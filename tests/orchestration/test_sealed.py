@@ -14,13 +14,14 @@ from typing import Any
 import pytest
 
 import aether_dagster
-from aether_dagster.crypto import Key, KeyRing
+from aether_dagster.crypto import KeyRing
 from aether_dagster.journal import Journal
 from aether_dagster.orchestration.instance import embedded_instance
 from aether_dagster.snapshot import read_execution
 from aether_dagster.state.document import canonical_bytes
+from tests import audit
 
-KEY = Key.generate()
+KEY = audit.KEY
 RING = KeyRing([KEY])
 PACKAGES = str(Path(aether_dagster.__file__).parents[1])
 COMMAND = (sys.executable, "-m", "aether_dagster.cli")
