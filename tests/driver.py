@@ -11,11 +11,20 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+from dagster._core.execution.plan.resume_retry import ReexecutionStrategy
+from dagster._core.test_utils import in_process_test_workspace
+from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
+from dagster._utils.hosted_user_process import recon_job_from_origin
 
 from aether_dagster import AetherSettings, aether_executor, build_defs
 from aether_dagster.errors import AetherError
 from aether_dagster.manager import Change
-from aether_dagster.orchestration.code_location import reconstructable_pipeline
+from aether_dagster.orchestration import code_location
+from aether_dagster.orchestration.code_location import (
+    PIPELINES_VARIABLE,
+    reconstructable_pipeline,
+)
+from aether_dagster.orchestration.compat import execute_run
 from aether_dagster.orchestration.instance import embedded_instance
 from aether_dagster.orchestration.launch import RunRequest, run_pipeline
 from aether_dagster.project import load_pipeline
@@ -128,7 +137,35 @@ def reexecute(order: dict[str, Any]) -> dict[str, Any]:
         return {"run_id": result.run_id}
 
 
+def from_ui(order: dict[str, Any]) -> dict[str, Any]:
+    """Re-executes the newest run as Dagster's UI and its run retries do: with its tags."""
+    os.environ[PIPELINES_VARIABLE] = order["pipeline"]
+    os.environ[HISTORY] = order["history"]
+    origin = LoadableTargetOrigin(
+        executable_path=sys.executable, module_name=code_location.__name__
+    )
+    with (
+        embedded_instance(Path(order["directory"])) as instance,
+        in_process_test_workspace(instance, origin) as workspace,
+    ):
+        parent = instance.get_runs(limit=1)[0]
+        (location,) = workspace.code_locations
+        (repository,) = location.get_repositories().values()
+        run = instance.create_reexecuted_run(
+            request_context=workspace,
+            parent_run=parent,
+            code_location=location,
+            remote_job=repository.get_full_job(parent.job_name),
+            strategy=ReexecutionStrategy[order["strategy"]],
+            use_parent_run_tags=True,
+        )
+        job = recon_job_from_origin(run.job_code_origin)
+        execute_run(job, run, instance, raise_on_error=False)
+        return {"run_id": run.run_id}
+
+
 ACTIONS = {
+    "from_ui": from_ui,
     "run": run,
     "reexecute": reexecute,
     "as_ops": as_ops,
