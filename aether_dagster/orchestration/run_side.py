@@ -167,9 +167,19 @@ class RunSide:
             resource_error=None if self._started else self._resource_error,
             error=None if error is None or interrupted else f"{type(error).__name__}: {error}",
         )
+        if isinstance(error, HistoryRequired):
+            self._fail_running(error)
         failures = [failure for tracked in self._tracked for failure in tracked.finalize(end)]
         if failures and error is None:
             raise HookFailed(failures[0])
+
+    def _fail_running(self, error: HistoryRequired) -> None:
+        """Ends the steps which are cut off because the run is: Dagster's log says they failed."""
+        told = {"type": "RunFailed", "message": f"The run was ended: {error}"}
+        for key in self._running & self._nodes.keys():
+            tracked, step = self._nodes[key]
+            if tracked.execution.catch_up().outcome(step).status != SUCCEEDED:
+                tracked.execution.settle(step, self._attempts[key] + 1, FAILED, told)
 
     def _note(self, report: StepReport) -> None:
         self._running.discard(report.step_key)

@@ -72,7 +72,9 @@ ORDERS = [
     ("ops", {"action": "reexecute", "as_ops": True}),
     ("chain", {}),
     ("chain", {"resume": "latest"}),
-    ("chain", {"action": "reexecute"}),
+    ("chain", {"action": "from_ui", "strategy": "FROM_FAILURE"}),
+    ("assets", {}),
+    ("assets", {"action": "from_ui", "strategy": "FROM_ASSET_FAILURE"}),
     ("again", {"resume": "latest"}),
     ("again", {}),
     ("again", {"action": "reexecute", "steps": []}),
@@ -82,7 +84,7 @@ ORDERS = [
     ("plain", {}),
     ("plain", {"keys": ["env:THE_KEY"], "resume": "latest"}),
 ]
-FLOWS = ("cli", "dagster", "selected", "ops", "again", "sealed", "plain")
+FLOWS = ("cli", "dagster", "selected", "ops", "again", "sealed", "plain", "assets")
 
 
 @pytest.fixture(scope="module")
@@ -226,6 +228,25 @@ def test_a_chain_of_resumes_carries_on_what_succeeded(drivers: dict[str, Driver]
     assert third.report["resumed_from"] == second.record.pipeline_id
     assert third.report["status"] == "succeeded"
     assert third.nodes["one"]["output_payload"] == 1
+
+
+def test_dagster_copies_tags_and_they_are_not_taken_for_the_new_runs_own(
+    drivers: dict[str, Driver],
+) -> None:
+    second, third = left(drivers, "chain", 1), left(drivers, "chain", 2)
+    with embedded_instance(third.directory) as instance:
+        run = instance.get_run_by_id(third.run_id)
+    assert run is not None
+    assert run.tags["aether/chain.resumed_from"] == second.record.pipeline_id
+    assert run.tags["aether/chain.id"] == third.record.pipeline_id
+
+
+def test_reexecution_of_failed_assets_resumes_too(drivers: dict[str, Driver]) -> None:
+    old, new = left(drivers, "assets", 0), left(drivers, "assets", 1)
+    new.check()
+    assert new.reused == {"extract", "clean", "side"}
+    assert new.report["resumed_from"] == old.record.pipeline_id
+    assert new.report["status"] == "succeeded"
 
 
 def test_what_dagster_runs_again_as_a_whole_is_no_resumption(drivers: dict[str, Driver]) -> None:
