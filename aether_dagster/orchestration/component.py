@@ -29,7 +29,7 @@ class AetherPipelineScaffolder(dg.Scaffolder[Any]):
 class AetherPipelineComponent(dg.Component, dg.Model, dg.Resolvable):
     """A pipeline document, or a folder of them, as assets and jobs.
 
-    Subclass it to override `translator`. In a `defs.yaml`:
+    Subclass it to override `translator` and `executor`. In a `defs.yaml`:
 
         type: aether_dagster.AetherPipelineComponent
         attributes:
@@ -71,6 +71,11 @@ class AetherPipelineComponent(dg.Component, dg.Model, dg.Resolvable):
         """What maps steps to asset specs."""
         return DagsterAetherTranslator()
 
+    @property
+    def executor(self) -> dg.ExecutorDefinition | None:
+        """What runs the steps of the pipelines' jobs; None: `aether_executor`."""
+        return None
+
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
         """Compiles the documents; `dg check defs` shows what is wrong in them.
 
@@ -83,6 +88,7 @@ class AetherPipelineComponent(dg.Component, dg.Model, dg.Resolvable):
             as_ops=self.as_ops,
             settings=given.with_environment(os.environ).anchored(context.project_root),
             translator=self.translator,
+            executor=self.executor,
         )
 
 

@@ -6,11 +6,19 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import dagster as dg
 import pytest
 
-from aether_dagster import Pipeline, ScriptError, Step, aether_executor, build_defs
+from aether_dagster import (
+    AetherPipelineComponent,
+    Pipeline,
+    ScriptError,
+    Step,
+    aether_executor,
+    build_defs,
+)
 from aether_dagster.orchestration.compiler import compile_documents
 from aether_dagster.orchestration.node import node_body
 from aether_dagster.orchestration.settings import AetherSettings
@@ -231,3 +239,30 @@ def test_a_flat_pipeline_leaves_the_recursion_limit_alone(
 ) -> None:
     build_defs(write(tmp_path))
     assert sys.getrecursionlimit() == recursion_limit
+
+
+@pytest.mark.parametrize("as_ops", [False, True])
+def test_jobs_run_under_the_executor_which_is_given_wrapped_once(
+    tmp_path: Path, as_ops: bool
+) -> None:
+    write(tmp_path, simple("one", "only"))
+    configured = dg.multiprocess_executor.configured({"max_concurrent": 3}, name="three")
+    for given in (configured, aether_executor.wrapping(configured)):
+        defs = build_defs(tmp_path, as_ops=as_ops, executor=given)
+        assert defs.resolve_job_def("one").executor_def.name == "aether_three"
+    for given in (None, aether_executor, aether_executor.configured({"workers": 2})):
+        defs = build_defs(tmp_path, as_ops=as_ops, executor=given)
+        assert defs.resolve_job_def("one").executor_def.name == "aether"
+
+
+def test_a_component_says_its_executor_in_a_subclass(tmp_path: Path) -> None:
+    write(tmp_path, simple("one", "only"))
+
+    class Parallel(AetherPipelineComponent):
+        @property
+        def executor(self) -> dg.ExecutorDefinition:
+            return dg.multiprocess_executor
+
+    context = SimpleNamespace(path=tmp_path, project_root=tmp_path)
+    defs = Parallel(pipeline="tiny.aether.yaml").build_defs(context)
+    assert defs.resolve_job_def("one").executor_def.name == "aether_multiprocess"

@@ -9,6 +9,14 @@ from aether_dagster import build_defs
 
 
 def _executor() -> dg.ExecutorDefinition:
+    if os.environ["FLEET_EXECUTOR"] == "kubernetes":
+        from dagster_k8s import k8s_job_executor
+
+        return k8s_job_executor
+    if os.environ["FLEET_EXECUTOR"] == "docker":
+        from dagster_docker import docker_executor
+
+        return docker_executor
     if os.environ["FLEET_EXECUTOR"] == "dask":
         from dagster_dask import dask_executor
 
