@@ -12,6 +12,7 @@ import click
 import pytest
 
 import aether_dagster
+import aethersdk
 from aether_dagster import errors
 from aether_dagster.cli.main import aetherscript
 from aether_dagster.script import STEP_ARGUMENTS, parse_document
@@ -210,6 +211,27 @@ def test_names_of_errors_classes_and_settings_exist():
             assert name in public or f'"{name}"' in source, f"{page_id(page)}: {name}"
         for name in re.findall(r"\b(AETHERSCRIPT_[A-Z_]+)\b", text):
             assert name in reference("settings.md"), f"{page_id(page)}: {name}"
+
+
+def test_every_public_name_is_in_the_reference_of_python():
+    named = set(re.findall(r"^::: (\S+)$", reference("python.md"), re.MULTILINE))
+    public = {f"aether_dagster.{name}" for name in aether_dagster.__all__}
+    public |= {f"aethersdk.{name}" for name in aethersdk.__all__}
+    assert public <= named
+    for name in named - public:
+        module, _, attribute = name.rpartition(".")
+        assert hasattr(import_module(module), attribute), name
+
+
+def test_the_architecture_is_the_one_which_is_checked():
+    text = (ROOT / "docs" / "explanation" / "architecture.md").read_text("utf-8")
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        contracts = tomllib.load(file)["tool"]["importlinter"]["contracts"]
+    (rings,) = [each["layers"] for each in contracts if each.get("exhaustive")]
+    drawn = re.search(r"```text\n(cli\n.*?)```", text, re.DOTALL)[1].splitlines()
+    assert drawn == [ring.translate(str.maketrans("", "", "()")) for ring in rings]
+    told = re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE)
+    assert told == re.findall(r"\w+", " ".join(rings))
 
 
 def test_extras_which_pages_name_exist():
