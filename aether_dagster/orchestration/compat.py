@@ -19,18 +19,49 @@ from dagster._core.definitions.utils import is_valid_owner
 # What a cancelled run raises inside a step; it is public only as "some BaseException".
 from dagster._core.errors import DagsterExecutionInterruptedError as ExecutionInterrupted
 
+# What a run under a multiprocess executor ends with where its processes failed.
+from dagster._core.errors import DagsterSubprocessError as SubprocessError
+
 # Dagster holds interrupts back between steps, also while it sleeps until a retry is due.
 from dagster._core.errors import raise_execution_interrupts
+
+# An executor tells of itself in the run's log by these.
+from dagster._core.events import EngineEventData
 
 # `dg.execute_job` re-executes a run's own steps, and not others of a document which was changed.
 from dagster._core.execution.api import execute_run
 
 # The signature of `Executor.execute`, which is public, is made of these, which are not.
 from dagster._core.execution.context.system import PlanOrchestrationContext
+
+# Which steps may run now: dependencies, retries, tag limits and pools, as in every executor.
+from dagster._core.execution.plan.active import ActiveExecution
+from dagster._core.execution.plan.instance_concurrency_context import InstanceConcurrencyContext
 from dagster._core.execution.plan.plan import ExecutionPlan
+from dagster._core.execution.plan.state import KnownExecutionState
+from dagster._core.execution.plan.step import ExecutionStep
 from dagster._core.execution.retries import RetryMode, get_retries_config
 from dagster._core.execution.step_dependency_config import StepDependencyConfig
+
+# The option of the multiprocess executor which ours has too.
+from dagster._core.execution.tags import get_tag_concurrency_limits_config
+
+# What a worker which died is told as: those who read Dagster's log know it by this name.
+from dagster._core.executor.child_process_executor import ChildProcessCrashException
 from dagster._core.executor.in_process import InProcessExecutor
+
+# A worker opens the instance anew by its reference.
+from dagster._core.instance.ref import InstanceRef
+from dagster._serdes import ConfigurableClassData
+
+# Says of an exit status what it usually means, such as that memory ran out.
+from dagster._utils import get_run_crash_explanation
+
+# How an error passes from process to process.
+from dagster._utils.error import serializable_error_info_from_exc_info as error_info
+
+# Keeps an interrupt for the next place where it may be raised.
+from dagster._utils.interrupts import capture_interrupts
 
 # How step failure events hold the error.
 from dagster_shared.error import SerializableErrorInfo as ErrorInfo
@@ -39,19 +70,32 @@ from dagster_shared.error import SerializableErrorInfo as ErrorInfo
 from dagster_shared.utils.warnings import disable_dagster_warnings
 
 __all__ = [
+    "ActiveExecution",
+    "ChildProcessCrashException",
+    "ConfigurableClassData",
+    "EngineEventData",
     "ErrorInfo",
     "ExecutionInterrupted",
     "ExecutionPlan",
+    "ExecutionStep",
     "InProcessExecutor",
+    "InstanceConcurrencyContext",
+    "InstanceRef",
+    "KnownExecutionState",
     "PlanOrchestrationContext",
     "ReconstructableJob",
     "RetryMode",
     "StepDependencyConfig",
+    "SubprocessError",
     "allow_depth",
+    "capture_interrupts",
     "context_of_executor",
     "disable_dagster_warnings",
+    "error_info",
     "execute_run",
     "get_retries_config",
+    "get_run_crash_explanation",
+    "get_tag_concurrency_limits_config",
     "is_valid_owner",
     "multiple_process_executor_requirements",
     "op_definition",

@@ -4,7 +4,7 @@ import multiprocessing
 import sys
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
 from typing import Any, cast
@@ -20,10 +20,17 @@ from aether_dagster.orchestration.compat import (
     StepDependencyConfig,
     context_of_executor,
     get_retries_config,
+    get_tag_concurrency_limits_config,
     multiple_process_executor_requirements,
     raise_execution_interrupts,
 )
 from aether_dagster.orchestration.run_side import RunSide
+from aether_dagster.orchestration.workers.crew import Recycling
+from aether_dagster.orchestration.workers.executor import WarmExecutor
+
+# A worker costs a tenth of a second, so these only bound what code of steps leaks.
+RECYCLE_AFTER_STEPS = 500
+RECYCLE_ABOVE_MEGABYTES = 2_000
 
 # How long steps have to end themselves, in seconds, when the run is left.
 _END_SECONDS = 20.0
@@ -53,7 +60,14 @@ class AetherExecutor(dg.Executor):
         self, plan_context: PlanOrchestrationContext, execution_plan: ExecutionPlan
     ) -> Iterator[dg.DagsterEvent]:
         """Runs the plan by the inner executor."""
-        with RunSide(plan_context, execution_plan) as run_side:
+        inner = self._inner
+        ready = (
+            inner.ready(plan_context, execution_plan)
+            if isinstance(inner, WarmExecutor)
+            else nullcontext()
+        )
+        # Workers first: they may be forked from a process which has no threads yet.
+        with ready, RunSide(plan_context, execution_plan) as run_side:
             others = set(multiprocessing.active_children())
             try:
                 yield from self._follow(plan_context, execution_plan, run_side)
@@ -166,8 +180,19 @@ def _create_default(context: dg.InitExecutorContext) -> dg.Executor:
     retries = {"retries": config["retries"]}
     if workers == 1:
         return AetherExecutor(_create(dg.in_process_executor, context, retries))
-    parallel = {**retries, "max_concurrent": workers}
-    return AetherExecutor(_create(dg.multiprocess_executor, context, parallel))
+    recycle: Any = config["recycle"]
+    limits: Any = config.get("tag_concurrency_limits", [])
+    method: Any = config["start_method"]
+    mode: Any = config["retries"]
+    return AetherExecutor(
+        WarmExecutor(
+            workers=workers,
+            retries=RetryMode(*mode),
+            tag_concurrency_limits=limits,
+            recycling=Recycling(recycle["steps"], recycle["memory_mb"] * 1_000_000),
+            start_method=method,
+        )
+    )
 
 
 def _requirements(config: Mapping[str, Any]) -> Sequence[Any]:
@@ -183,6 +208,33 @@ aether_executor = AetherExecutorDefinition(
             description="Processes which run steps; 1 runs them in the run's own process.",
         ),
         "retries": get_retries_config(),
+        "tag_concurrency_limits": get_tag_concurrency_limits_config(),
+        "recycle": dg.Field(
+            {
+                "steps": dg.Field(
+                    dg.IntSource,
+                    default_value=RECYCLE_AFTER_STEPS,
+                    description="A worker which has run this many steps is replaced.",
+                ),
+                "memory_mb": dg.Field(
+                    dg.IntSource,
+                    default_value=RECYCLE_ABOVE_MEGABYTES,
+                    description=(
+                        "A worker which has more resident memory after a step, in megabytes, is "
+                        "replaced."
+                    ),
+                ),
+            },
+            description="When a worker ends and a fresh one takes its place.",
+        ),
+        "start_method": dg.Field(
+            dg.Enum("StartMethod", [dg.EnumValue("auto"), dg.EnumValue("spawn")]),
+            default_value="auto",
+            description=(
+                "auto: fork workers from a process which has loaded the job, where that is safe; "
+                "spawn: each loads it by itself."
+            ),
+        ),
     },
     requirements=_requirements,
     executor_creation_fn=_create_default,

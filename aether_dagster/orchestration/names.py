@@ -8,6 +8,9 @@ from aether_dagster.orchestration.compat import is_valid_owner
 from aether_dagster.script import Document, dagster_name
 from aether_dagster.script.names import RESERVED_CONNECTORS
 
+ALONE_TAG = "aether/parallel"
+"""An op with this tag and the value `false` runs while no other step of its run does."""
+
 
 def job_name(document: Document) -> str:
     """Returns the name of the pipeline's job."""

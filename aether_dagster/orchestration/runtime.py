@@ -76,6 +76,14 @@ def close_execution(execution: Execution) -> list[str]:
     return execution.connections.close()
 
 
+def close_executions() -> None:
+    """Closes the connectors of all executions which this process has opened, before it ends."""
+    with _lock:
+        ours = [known for key, known in _executions.items() if key[0] == os.getpid()]
+    for execution in ours:
+        close_execution(execution)
+
+
 def _open(
     instance: dg.DagsterInstance,
     run: dg.DagsterRun,

@@ -5,6 +5,7 @@ from typing import Any
 
 import dagster as dg
 
+from aether_dagster.orchestration.names import ALONE_TAG
 from aether_dagster.script import Document, Step, dagster_name
 
 _KIND = "aetherscript"
@@ -82,6 +83,7 @@ def step_tags(document: Document, step: Step) -> Mapping[str, str]:
         "aether/pipeline": document.name,
         "aether/step": step.id,
         "aether/config_hash": document.config_hash,
+        **({} if step.parallel else {ALONE_TAG: "false"}),
     }
 
 
