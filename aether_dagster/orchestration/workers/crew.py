@@ -145,6 +145,11 @@ class Crew:
         """How many more steps can be given out."""
         return self._size - sum(worker.task is not None for worker in self._workers.values())
 
+    def hire(self, count: int) -> None:
+        """Starts workers for so many steps, before those are given to them."""
+        for _ in range(min(count, self._size)):
+            self._hire()
+
     def give(self, step_key: str, known_state: KnownExecutionState) -> None:
         """Gives a step to a worker; there must be room."""
         self._give(RunStep(step_key, known_state))

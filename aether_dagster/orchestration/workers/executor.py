@@ -99,6 +99,8 @@ class WarmExecutor(dg.Executor):
             recycling=self._recycling,
             start_method=self._start_method,
         )
+        first = [key for key, above in plan.get_executable_step_deps().items() if not above]
+        self._crew.hire(len(first))
         try:
             yield
         finally:
