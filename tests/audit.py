@@ -14,7 +14,7 @@ from aether_dagster.crypto import Key, KeyRing
 from aether_dagster.errors import AetherError, UnknownKey
 from aether_dagster.journal import ExecutionRecord, Journal
 from aether_dagster.script import dagster_name
-from aether_dagster.snapshot import read_execution
+from aether_dagster.snapshot import FINAL, read_execution
 from aether_dagster.state import Replica
 from aether_dagster.state.document import canonical_bytes
 
@@ -60,7 +60,7 @@ def _of_execution(log: Path, journal: Journal, record: ExecutionRecord) -> Itera
     state = folded.document()
     if canonical_bytes(state) != canonical_bytes(journal.state(record.pipeline_id)):
         yield f"{record.pipeline_id}: the fold of its versions is not the journal's state"
-    if record.history is not None and Path(record.history).is_dir():
+    if record.history is not None and Path(record.history, FINAL).is_file():
         sealed = any(link.sha256 is None for link in journal.history_files(record.pipeline_id))
         history = read_execution(record.history, KeyRing([KEY]) if sealed else None)
         final = history.final

@@ -5,14 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from aether_dagster.crypto import Key, KeyRing, rewrap
-from aether_dagster.errors import SealError
+from aether_dagster.crypto import Key, KeyRing, open_sealed, rewrap
+from aether_dagster.errors import SealError, Tampered, Truncated, WrongKey
 from aether_dagster.snapshot import (
     FINAL,
     INIT,
     Finding,
     HistoryStore,
     Recorded,
+    parse_folder,
     read_execution,
     verify_execution,
 )
@@ -56,6 +57,32 @@ def test_a_whole_folder_is_whole_with_and_without_the_journal(folder: Folder) ->
         assert (result.verdict, result.findings) == ("whole", ())
         assert result.files == len(folder.names) == 7
         assert result.sealed == (folder.keys is not None)
+
+
+def test_no_flipped_bit_and_no_truncation_of_a_sealed_file_of_any_kind_opens(
+    sealed: Folder,
+) -> None:
+    """All of them, of whole files; `verify` calls each of these errors damage of that file."""
+    execution = str(parse_folder(sealed.path.name))
+
+    def told(name: str, data: bytes) -> type[Exception] | None:
+        try:
+            open_sealed(data, RING, execution, name)
+        except SealError as error:
+            return type(error)
+        return None
+
+    for name in one_of_each_kind(sealed):
+        data = (sealed.path / name).read_bytes()
+        assert len(data) < 2_048
+        assert told(name, data) is None
+        flipped = {
+            told(name, data[:at] + bytes([data[at] ^ 1 << bit]) + data[at + 1 :])
+            for at in range(len(data))
+            for bit in range(8)
+        }
+        assert flipped == {Tampered, WrongKey}
+        assert {told(name, data[:length]) for length in range(len(data))} == {Truncated}
 
 
 def campaign(folder: Folder, step: int) -> None:
