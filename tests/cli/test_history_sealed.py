@@ -234,6 +234,33 @@ def test_a_large_rotation_killed_twenty_times_and_then_finished_leaves_nothing_b
     rotation(folder, files, kills=20)
 
 
+@pytest.mark.parametrize("keys", [None, RING], ids=["plain", "sealed"])
+def test_every_command_works_behind_a_url_and_gives_json(
+    folder: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch, keys: KeyRing | None
+) -> None:
+    monkeypatch.setenv("OLD", OLD.text())
+    monkeypatch.setenv("NEW", NEW.text())
+    keyed = () if keys is None else KEYED
+    url = f"memory://{folder.parent.name}/executions"
+    first, second = keep(url, keys), keep(url, keys, start=1689859999.0)
+    one, other = f"{url}/{first.folder}", f"{url}/{second.folder}"
+    assert len(as_json(capsys, "list", url, *keyed)) == 2
+    assert as_json(capsys, "show", one, *keyed)["final"]["report"]["status"] == "succeeded"
+    at = as_json(capsys, "at", "2", "--state-history", url, first.pipeline_id, *keyed)
+    assert at["pipeline"]["id"] == first.pipeline_id
+    assert as_json(capsys, "diff", one, other, *keyed)
+    assert {each["verdict"] for each in as_json(capsys, "verify", url, *keyed)} == {"whole"}
+    assert as_json(capsys, "export", one, "out", *keyed)
+    assert read_execution(f"out/{first.folder}").final is not None
+    if keys is not None:
+        new = ("--state-encryption-key", "env:NEW")
+        assert as_json(capsys, "rekey", url, *new, *keyed)
+        assert {each["verdict"] for each in as_json(capsys, "verify", url, *new)} == {"whole"}
+    (gone,) = as_json(capsys, "prune", url, "--keep-last", "1")
+    assert gone["execution"] == first.pipeline_id
+    assert [each["execution"] for each in as_json(capsys, "list", url)] == [second.pipeline_id]
+
+
 def test_key_generate_makes_a_key_which_seals(folder: Path, capsys: Capture) -> None:
     assert main(["key", "generate", "my.key"]) == 0
     assert Path("my.key").stat().st_mode & 0o777 == 0o600

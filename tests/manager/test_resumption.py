@@ -14,6 +14,7 @@ from aether_dagster.manager.resumption import (
     plan_resume,
     take_over,
 )
+from aether_dagster.plugins.outbox import Deliveries
 from aether_dagster.script import Document, parse_document
 from aether_dagster.state.ids import encode_suffix, pipeline_number
 from aether_dagster.values import ValueRef, ValueStore
@@ -197,6 +198,28 @@ def test_reused_nodes_begin_succeeded_with_the_old_output(
     assert new.finalize(RunEnd())["resumed_from"] == old.id
     assert new.replica.report is not None
     assert new.replica.report["status"] == "succeeded"
+
+
+def test_hooks_are_not_told_again_of_what_is_reused(
+    manager: StateManager, document: Document
+) -> None:
+    old = execute(manager, document)
+    record = manager.journal.record(old.id)
+    resumption = take_over(manager.journal, record, document, ("check",))
+    new = manager.initialize(
+        document, run_id="next", selected=("check",), environ=ENVIRON, resumption=resumption
+    )
+    new.start("check", 1, {})
+    new.succeed("check", 1)
+    new.settle("check", 1, "succeeded")
+    new.finalize(RunEnd())
+    deliveries = Deliveries(new.id)
+    told = [
+        (delivery.event, delivery.node)
+        for version in manager.journal.versions(new.id)
+        for delivery in deliveries.fold(version.number, version.deltas, late=version.late)
+    ]
+    assert told == [("post_node_execute", "check"), ("post_state_finalize", None)]
 
 
 def test_artifacts_which_steps_wrote_are_taken_over_and_declared_ones_are_new(
