@@ -242,13 +242,13 @@ def main() -> None:
     parser.add_argument("--versions", type=int, default=100_000, help="of the long journal")
     parser.add_argument("--postgres", help="URL of an empty database")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as name, contextmanager(_given)(options.postgres) as url:
+    with tempfile.TemporaryDirectory() as name, contextmanager(given)(options.postgres) as url:
         commits(Path(name), options.seconds, url)
         wake_ups(Path(name), url)
         states(Path(name), options.versions)
 
 
-def _given(url: str | None) -> Iterator[str | None]:
+def given(url: str | None) -> Iterator[str | None]:
     if url is not None:
         yield url
     else:

@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from aether_dagster.journal import ExecutionRecord, Journal, Version
+from aether_dagster.manager.identity import own_identity
 from aether_dagster.orchestration.evidence import evidence_deltas, read_log
 from aether_dagster.orchestration.reconcile import Reconciler
 from aether_dagster.script import parse_document
@@ -412,6 +413,33 @@ def test_a_reconciliation_which_is_killed_is_done_by_the_next(death: str, places
     check_files(place)
 
 
+def test_what_ran_before_the_machine_was_restarted_is_brought_to_its_end(places: Places) -> None:
+    place = places("""
+    - {id: runs, type: python/call, args: {callable: "jobs:wait"}}
+    - {id: next, type: core/echo, args: {message: "${steps.runs.output}"}}
+""")
+    child = place.start()
+    kill(place, child)
+    child.end()
+    # The process of another boot had an id which a living process has now, and its lease lasts.
+    holder = json.dumps({**json.loads(own_identity()), "boot": "the one before"})
+    with place.opened() as opened:
+        pipeline_id = opened.record().pipeline_id
+        lease = opened.journal.lease(pipeline_id)
+        assert lease is not None
+        assert opened.journal.release(pipeline_id, lease.holder)
+        assert opened.journal.acquire(pipeline_id, holder, 600)
+        assert opened.run().status == dg.DagsterRunStatus.STARTED
+    status = place.start("recover").end()["exit"]
+    assert status == 0
+    with place.opened() as opened:
+        assert opened.run().status == dg.DagsterRunStatus.FAILURE
+    left = place.left()
+    assert verdicts(left.state) == {"runs": ("failed", 0, ("WorkerLost", 1)), "next": UPSTREAM}
+    left.check()
+    check_files(place)
+
+
 def test_a_stopped_process_is_not_taken_for_dead(places: Places) -> None:
     place = places("""
     - {id: runs, type: python/call, args: {callable: "jobs:wait"}}
@@ -438,14 +466,20 @@ def test_a_stopped_process_is_not_taken_for_dead(places: Places) -> None:
     place.left().check()
 
 
-@pytest.mark.parametrize("executor", ["foreign", "parallel"])
+@pytest.mark.parametrize(
+    ("executor", "call", "error"),
+    [
+        pytest.param("foreign", "boom", "ValueError", id="a step failed"),
+        pytest.param("parallel", "die", "WorkerLost", id="a step's process was killed"),
+    ],
+)
 def test_under_an_executor_which_is_not_ours_reconciliation_finalizes(
-    executor: str, places: Places
+    executor: str, call: str, error: str, places: Places
 ) -> None:
-    place = places("""
-    - {id: one, type: core/echo, args: {message: [1, 2]}}
-    - {id: boom, type: python/call, args: {callable: "jobs:boom"}, dependsOn: [one]}
-    - {id: below, type: core/echo, args: {message: "${steps.boom.output}"}}
+    place = places(f"""
+    - {{id: one, type: core/echo, args: {{message: [1, 2]}}}}
+    - {{id: fails, type: python/call, args: {{callable: "jobs:{call}"}}, dependsOn: [one]}}
+    - {{id: below, type: core/echo, args: {{message: "${{steps.fails.output}}"}}}}
 """)
     assert place.start(executor).end() == {}
     with place.opened() as opened:
@@ -455,7 +489,7 @@ def test_under_an_executor_which_is_not_ours_reconciliation_finalizes(
     left = place.left()
     assert verdicts(left.state) == {
         "one": DONE,
-        "boom": ("failed", 0, ("ValueError", 1)),
+        "fails": ("failed", 0, (error, 1)),
         "below": UPSTREAM,
     }
     assert left.nodes["one"]["output_payload"] == [1, 2]
