@@ -101,7 +101,7 @@ class Zygote:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.close()
-        self._process.wait(10)
+        self._process.wait(_LIMIT)
         self._process.stdout.close()
 
 
