@@ -17,7 +17,11 @@ from aether_dagster.journal.statement import Session
 from aether_dagster.journal.wakeup import Bell, Mailbox
 
 _BUSY_SECONDS = 30.0
+_READER_PATIENCE = 5.0
+_READER_PAUSE = 0.005
 _PAGES_AT_ONCE = 1000
+# The bytes of the lock's file which are locked by who is inside, and by all who wait.
+_INSIDE, _WAITING = 0, 1
 
 
 class FileLock:
@@ -58,18 +62,38 @@ class FileLock:
     def __enter__(self) -> None:
         self._thread.acquire()
         try:
-            fcntl.lockf(self._descriptor, fcntl.LOCK_EX)
+            self._enter()
         except BaseException:
             self._thread.release()
             raise
 
     def __exit__(self, *_: object) -> None:
         try:
+            waited_for = not self._try(_WAITING)
             fcntl.lockf(self._descriptor, fcntl.LOCK_UN)
-            # Whoever waited is awake but does not run yet: this process would be back before it.
-            os.sched_yield()
+            if waited_for:
+                # They are awake but do not run yet: this process would be back before them. Where
+                # nobody waits, on a busy machine, it would only let all other programs go first.
+                os.sched_yield()
         finally:
             self._thread.release()
+
+    def _enter(self) -> None:
+        if self._try(_INSIDE):
+            return
+        # Shared with all who wait, so that whoever leaves can tell that there is somebody.
+        fcntl.lockf(self._descriptor, fcntl.LOCK_SH, 1, _WAITING)
+        try:
+            fcntl.lockf(self._descriptor, fcntl.LOCK_EX, 1, _INSIDE)
+        finally:
+            fcntl.lockf(self._descriptor, fcntl.LOCK_UN, 1, _WAITING)
+
+    def _try(self, place: int) -> bool:
+        try:
+            fcntl.lockf(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, place)
+        except (BlockingIOError, PermissionError):
+            return False
+        return True
 
 
 os.register_at_fork(after_in_child=FileLock.after_fork_in_child)
@@ -159,17 +183,24 @@ class SqliteDatabase(Database):
                 raise self._error(error) from None
 
     def _connect_read_only(self) -> sqlite3.Connection:
-        connection = self._sqlite(f"{self._path.as_uri()}?mode=ro")
-        try:
-            connection.execute("SELECT 1 FROM sqlite_master").fetchall()
-        except sqlite3.OperationalError:
-            connection.close()
-            wal = self._path.with_name(self._path.name + "-wal")
-            if wal.exists() and wal.stat().st_size:
-                raise
-            # Nobody writes now, and this process may not make the files which would tell it.
-            connection = self._sqlite(f"{self._path.as_uri()}?mode=ro&immutable=1")
-            self._immutable.add(connection)
+        give_up = time.monotonic() + _READER_PATIENCE
+        while True:
+            connection = self._sqlite(f"{self._path.as_uri()}?mode=ro")
+            try:
+                connection.execute("SELECT 1 FROM sqlite_master").fetchall()
+                return connection
+            except sqlite3.OperationalError:
+                connection.close()
+                wal = self._path.with_name(self._path.name + "-wal")
+                if not (wal.exists() and wal.stat().st_size):
+                    break
+                # Somebody begins to write just now; the files which tell of it are soon complete.
+                if time.monotonic() > give_up:
+                    raise
+                time.sleep(_READER_PAUSE)
+        # Nobody writes now, and this process may not make the files which would tell it.
+        connection = self._sqlite(f"{self._path.as_uri()}?mode=ro&immutable=1")
+        self._immutable.add(connection)
         return connection
 
     def _sqlite(self, uri: str) -> sqlite3.Connection:

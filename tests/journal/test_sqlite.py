@@ -1,3 +1,4 @@
+import fcntl
 import os
 import shutil
 import sqlite3
@@ -11,6 +12,7 @@ import pytest
 
 from aether_dagster.errors import JournalError
 from aether_dagster.journal import Journal
+from aether_dagster.journal.sqlite import _WAITING, FileLock
 from tests.journal.builders import PLUGIN, X, artifact, initialization, reserve
 from tests.journal.test_database import ended_well, fork
 
@@ -162,3 +164,30 @@ def test_closing_leaves_one_file_for_others_to_copy(tmp_path: Path) -> None:
     shutil.copy(tmp_path / "deep" / "er" / "state.db", tmp_path / "copy.db")
     with Journal.open(tmp_path / "copy.db") as copy:
         assert copy.record(execution).pipeline == "quakes"
+
+
+def test_who_leaves_makes_way_only_where_another_process_waits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made_way: list[int] = []
+    monkeypatch.setattr(os, "sched_yield", lambda: made_way.append(1))
+    lock = FileLock.of(tmp_path / "lock")
+
+    def child() -> None:
+        with lock:
+            pass
+
+    for _ in range(3):
+        with lock:
+            pass
+    assert made_way == []
+    with lock:
+        pid = fork(child)
+        while lock._try(_WAITING):
+            fcntl.lockf(lock._descriptor, fcntl.LOCK_UN, 1, _WAITING)
+            time.sleep(0.01)
+    assert made_way == [1]
+    assert ended_well(pid)
+    with lock:
+        pass
+    assert made_way == [1]
