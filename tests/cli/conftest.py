@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import aether_dagster
-from tests.journals import journal_environment
+from tests.journals import SERVER, journal_environment
 
 PACKAGES = str(Path(aether_dagster.__file__).parents[1])
 COMMAND = (sys.executable, "-m", "aether_dagster.cli")
@@ -63,3 +63,10 @@ def cpu_seconds_of_children() -> float:
     """What ended children have used of the processor: a busy machine does not change it much."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
+
+
+@pytest.fixture
+def journal_in_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For tests whose journal lies beside their history, wherever those of others are."""
+    for name in (SERVER, "AETHERSCRIPT_JOURNAL"):
+        monkeypatch.delenv(name, raising=False)

@@ -12,6 +12,7 @@ from aether_dagster.journal import Journal
 from tests.cli.histories import keep
 from tests.journal.builders import initialization, report, reserve
 
+pytestmark = pytest.mark.usefixtures("journal_in_a_file")
 Capture = pytest.CaptureFixture[str]
 
 

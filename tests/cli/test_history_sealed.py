@@ -19,6 +19,7 @@ from tests.cli.conftest import COMMAND, environment
 from tests.cli.histories import keep
 from tests.snapshot.folders import write_folder
 
+pytestmark = pytest.mark.usefixtures("journal_in_a_file")
 OLD, NEW = Key.generate(), Key.generate()
 RING = KeyRing([OLD])
 Capture = pytest.CaptureFixture[str]

@@ -10,6 +10,7 @@ from aether_dagster.cli.main import main
 from aether_dagster.crypto import Key, KeyRing
 from tests.cli.histories import Kept, keep
 
+pytestmark = pytest.mark.usefixtures("journal_in_a_file")
 KEY, OTHER = Key.generate(), Key.generate()
 RING = KeyRing([KEY])
 FINAL = "state_final.json"
