@@ -16,6 +16,7 @@ from aether_dagster.cli.vis import Vis
 from aether_dagster.cli.watched import launcher
 from aether_dagster.errors import SettingsError
 from aether_dagster.journal import Journal
+from tests import journals
 from tests.cli.conftest import COMMAND, Completed, environment
 from tests.sidecar.running import Follower, Running
 
@@ -124,7 +125,7 @@ def test_a_run_is_watched_to_its_end_and_its_sidecar_ends(folder: Path) -> None:
         "first": "succeeded",
         "second": "succeeded",
     }
-    with Journal.open(folder / ".aether" / "aether_journal.db", read_only=True) as journal:
+    with Journal.open(journals.journal_url(folder), read_only=True) as journal:
         assert follower.state == journal.state(follower.state["pipeline"]["id"])
 
 
