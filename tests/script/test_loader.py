@@ -116,9 +116,9 @@ def refusal(source):
 def test_a_billion_laughs_are_refused_before_they_are_expanded():
     rows = ["a0: &a0 [lol, lol, lol, lol, lol, lol, lol, lol, lol, lol]"]
     rows += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 12)]
-    begin = time.perf_counter()
+    begin = time.process_time()
     assert "too many values" in refusal("\n".join(rows))
-    assert time.perf_counter() - begin < 5
+    assert time.process_time() - begin < 5
 
 
 def test_deep_nesting_is_refused_in_flow_and_in_blocks():
