@@ -21,9 +21,12 @@ import psutil
 import aether_dagster
 from aether_dagster.journal import ExecutionRecord, Journal, Version
 from aether_dagster.orchestration.instance import embedded_instance
+from aether_dagster.orchestration.reconcile import Reconciler
+from aether_dagster.orchestration.settings import AetherSettings
 from aether_dagster.script import dagster_name, parse_document
 from aether_dagster.state import Replica
 from aether_dagster.state.document import canonical_bytes
+from aether_dagster.values import ValueStore
 from tests import oracle, schemas
 from tests.journals import journal_environment, journal_url
 
@@ -351,6 +354,16 @@ def check_clean(driver: Driver) -> None:
         if path.name.startswith(".aether-") or path.suffix == ".tmp"
     ]
     assert temporary == []
+
+
+def reconcile(directory: Path) -> None:
+    """Brings all executions of a directory which have not ended to their true end."""
+    with (
+        embedded_instance(directory) as instance,
+        Journal.open(journal_url(directory)) as journal,
+    ):
+        values = ValueStore(AetherSettings().artifacts_url(instance))
+        list(Reconciler(instance, journal, values).reconcile_all())
 
 
 def last_run(directory: Path) -> str:

@@ -4,13 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from aether_dagster.journal import Journal
-from aether_dagster.orchestration.instance import embedded_instance
-from aether_dagster.orchestration.reconcile import Reconciler
-from aether_dagster.orchestration.settings import AetherSettings
-from aether_dagster.values import ValueStore
-from tests.journals import journal_url
-from tests.runs import Driver, Left, check_clean, last_run, place
+from tests.runs import Driver, Left, check_clean, last_run, place, reconcile
 
 WHOLE = """
     - id: once
@@ -276,14 +270,8 @@ def test_a_second_interrupt_ends_a_process_whose_step_caught_the_first(
     with pytest.raises(AssertionError, match="never finalized"):
         _ = Left(driver.directory, run_id, "stubborn").state
     # What was killed is brought to its end as after any other death.
-    with (
-        embedded_instance(driver.directory) as instance,
-        Journal.open(journal_url(driver.directory)) as journal,
-    ):
-        values = ValueStore(AetherSettings().artifacts_url(instance))
-        (reconciled,) = Reconciler(instance, journal, values).reconcile_all()
+    reconcile(driver.directory)
     left = Left(driver.directory, run_id, "stubborn")
-    assert reconciled.pipeline_id == left.record.pipeline_id
     left.check()
     assert left.nodes["runs"]["status"] == "failed"
     assert left.nodes["next"]["status"] == "pending"
