@@ -28,4 +28,4 @@ class Plugin:
     secret_stores: ClassVar[Mapping[str, Callable[[str], SecretReader]]] = {}
 
     def cleanup(self) -> None:
-        """Called when an execution which the plugin was active in ends, however it ends."""
+        """Called in the run's own process when an execution succeeded, failed or was cancelled."""

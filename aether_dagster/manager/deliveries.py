@@ -109,6 +109,7 @@ class HookDeliveries:
         *,
         written: bool,
         give_up: float = float("inf"),
+        over: float | None = None,
         most: int | None = None,
         keep: bool = False,
     ) -> Drained:
@@ -116,7 +117,8 @@ class HookDeliveries:
 
         Args:
             written: The final state is on disk, so that `post_state_finalize` may be delivered.
-            give_up: When to stop, by `time.monotonic()`.
+            give_up: When to begin no more, by `time.monotonic()`.
+            over: When the last one must be over; `give_up` unless given.
             most: How many deliveries at most.
             keep: Keep the hooks' leases, because there will be more.
         """
@@ -128,7 +130,8 @@ class HookDeliveries:
                 continue
             try:
                 left = None if most is None else most - drained.delivered
-                drained = self._drain_hook(hook, drained, written, give_up, left, keep=keep)
+                until = (give_up, give_up if over is None else over)
+                drained = self._drain_hook(hook, drained, written, until, left, keep=keep)
             finally:
                 self._store.flush()
                 if not keep:
@@ -225,11 +228,12 @@ class HookDeliveries:
         hook: ActiveHook,
         drained: Drained,
         written: bool,
-        give_up: float,
+        until: tuple[float, float],
         most: int | None,
         *,
         keep: bool,
     ) -> Drained:
+        give_up, over = until
         position = self._positions[hook.key]
         due = [each for each in self._due if position.is_before(each) and each.event in hook.events]
         for made, delivery in enumerate(due):
@@ -243,7 +247,7 @@ class HookDeliveries:
                 return replace(drained, held=drained.held + 1)
             if not self._positions[hook.key].is_before(delivery):
                 continue  # whoever had the lease meanwhile has made it
-            limit = None if give_up == float("inf") else max(0.1, give_up - time.monotonic())
+            limit = None if over == float("inf") else max(0.1, over - time.monotonic())
             delivered = self._deliverer.deliver(hook, self._positions[hook.key], delivery, limit)
             position = self._positions[hook.key] = delivered.position
             self.log.extend(delivered.log)

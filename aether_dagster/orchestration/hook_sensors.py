@@ -1,5 +1,7 @@
 """Dagster sensors which deliver to state hooks, one for each hook class (spec 5)."""
 
+import hashlib
+import json
 import os
 import re
 import time
@@ -26,8 +28,9 @@ from aethersdk import StateHook
 _INTERVAL = 5
 # How many deliveries one tick makes at most.
 _MOST = 200
-# A tick stops in this part of the time after which Dagster would end it.
-_PART = 0.7
+# In these parts of the time after which Dagster would end a tick it begins no more deliveries, and
+# the last one is over: a hook with the usual time limit is never cut short.
+_BEGIN, _OVER = 0.4, 0.9
 _DAGSTERS_LIMIT = 60.0
 
 Hooks = type[StateHook] | ModuleType | str | os.PathLike[str]
@@ -63,13 +66,15 @@ def build_state_hook_sensors(
 def sensors_of(
     hooks: Iterable[ActiveHook], settings: AetherSettings | None = None
 ) -> list[dg.SensorDefinition]:
-    """Returns the sensors of those hooks which are delivered to by one.
+    """Returns the sensors of those hooks which are delivered to.
+
+    An `inline` hook's delivers what was left by the process of a run, because it was killed.
 
     The same hook gives the same object, so that definitions which both have it merge.
     """
     found: list[dg.SensorDefinition] = []
     for hook in hooks:
-        if hook.delivers and hook.hook.delivery != "inline":
+        if hook.delivers:
             key = (hook.key, settings)
             if key not in _sensors:
                 _sensors[key] = _sensor(hook, settings)
@@ -103,29 +108,39 @@ class _Tick:
 
     def __init__(self, hook: ActiveHook | None, settings: AetherSettings | None):
         self._hook, self._settings = hook, settings
+        self._inline = hook is not None and hook.hook.delivery == "inline"
         self._outstanding: dict[AetherSettings, Outstanding] = {}
 
     def evaluate(self, context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
-        give_up = time.monotonic() + _PART * _limit()
+        began = time.monotonic()
+        give_up, over = began + _BEGIN * _limit(), began + _OVER * _limit()
         made = dead = waiting = executions = 0
         oldest: float | None = None
         failures: list[str] = []
         for settings in [self._settings] if self._settings else known_settings() or [_final(None)]:
             try:
                 outstanding = self._open(settings, context)
-                for cursors in self._cursors(outstanding).values():
-                    if time.monotonic() >= give_up or made >= _MOST:
-                        waiting += 1
-                        continue
-                    drained = outstanding.drain(cursors, give_up=give_up, most=_MOST - made)
+                found = self._cursors(outstanding)
+            except AetherError as error:
+                failures.append(str(error))
+                continue
+            for pipeline_id, cursors in found.items():
+                if time.monotonic() >= give_up or made >= _MOST:
+                    waiting += 1
+                    continue
+                try:
+                    drained = outstanding.drain(
+                        cursors, give_up=give_up, over=over, most=_MOST - made
+                    )
+                except AetherError as error:  # the other executions' must not wait for it
+                    failures.append(f"{pipeline_id}: {error}")
+                else:
                     made += drained.delivered
                     dead += drained.dead
                     waiting += drained.waiting
                     executions += bool(drained.waiting)
                     if drained.oldest is not None:
                         oldest = min(drained.oldest, oldest or drained.oldest)
-            except AetherError as error:
-                failures.append(str(error))
         told = f"{made} delivered, {dead} given up; {waiting} wait in {executions} executions"
         if oldest is not None:
             told += f", the oldest for {max(0.0, time.time() - oldest):.1f} s"
@@ -136,7 +151,12 @@ class _Tick:
     def _cursors(self, outstanding: Outstanding) -> dict[str, list[HookCursor]]:
         if self._hook is None:
             return outstanding.cursors(prefix=PREFIX)
-        return outstanding.cursors(self._hook.key)
+        found = outstanding.cursors(self._hook.key)
+        if not self._inline:
+            return found
+        # A run's own process delivers, until it has let go of its lease or is proven dead.
+        lease = outstanding.journal.lease
+        return {each: cursors for each, cursors in found.items() if lease(each) is None}
 
     def _open(self, settings: AetherSettings, context: dg.SensorEvaluationContext) -> Outstanding:
         if settings not in self._outstanding:
@@ -159,16 +179,18 @@ class _Tick:
         """The jobs to launch; those of a tick which was lost are asked for again, by their key."""
         if self._hook is None or self._hook.hook.job is None:
             return dg.SkipReason(told)
-        after = int(context.cursor or 0)
+        # Calls are numbered in each journal. Its URL may hold a password, and Dagster keeps this.
+        last: dict[str, int] = json.loads(context.cursor or "{}")
         requests: list[dg.RunRequest] = []
-        last = after
         for outstanding in self._outstanding.values():
-            for call in outstanding.journal.outbox.triggered(self._hook.key, after):
+            journal = outstanding.journal
+            name = hashlib.sha256(journal.url.encode()).hexdigest()[:12]
+            for call in journal.outbox.triggered(self._hook.key, last.get(name, 0)):
                 requests.append(_request(call.delivery, call.detail or {}))
-                last = max(last, call.number)
+                last[name] = call.number
         if not requests:
             return dg.SkipReason(told)
-        return dg.SensorResult(run_requests=requests, cursor=str(last))
+        return dg.SensorResult(run_requests=requests, cursor=json.dumps(last))
 
 
 def _request(delivery: str | None, trigger: Mapping[str, Any]) -> dg.RunRequest:

@@ -66,13 +66,19 @@ class Outstanding:
         return found
 
     def drain(
-        self, cursors: Sequence[HookCursor], *, give_up: float, most: int | None = None
+        self,
+        cursors: Sequence[HookCursor],
+        *,
+        give_up: float,
+        over: float | None = None,
+        most: int | None = None,
     ) -> Drained:
         """Delivers what is due to the hooks of one execution.
 
         Args:
             cursors: Of one execution.
-            give_up: When to stop, by `time.monotonic()`.
+            give_up: When to begin no more, by `time.monotonic()`.
+            over: When the last one must be over; `give_up` unless given.
             most: How many deliveries at most.
 
         Raises:
@@ -88,7 +94,7 @@ class Outstanding:
                 del self._known[next(iter(self._known))]
             self._known[key] = self._open(record, cursors)
         deliveries = self._known[key]
-        drained = deliveries.drain(written=written, give_up=give_up, most=most)
+        drained = deliveries.drain(written=written, give_up=give_up, over=over, most=most)
         self._show(record, deliveries)
         if written and not (drained.waiting or drained.held):
             del self._known[key]

@@ -141,3 +141,26 @@ def test_a_lease_which_is_lost_between_two_deliveries_ends_them(
     drained = mine.drain(written=False)
     assert (drained.delivered, drained.held) == (1, 1)
     assert told == ["load"]
+
+
+def test_one_which_begins_in_time_may_last_until_all_must_be_over(
+    execution: Execution, deliver: Deliver, told: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, limits = [1000.0], list[float]()
+    monkeypatch.setattr(deliveries.time, "monotonic", lambda: clock[0])
+    mine = deliver()
+    for step in ("load", "check", "write"):
+        end(execution, step)
+
+    def take_time(hook: Any, position: Any, delivery: Any, limit: float) -> Any:
+        limits.append(limit)
+        clock[0] += 9
+        return real(hook, position, delivery, limit)
+
+    real = mine._deliverer.deliver
+    deliverer = type(mine._deliverer)
+    monkeypatch.setattr(deliverer, "deliver", lambda _, *words: take_time(*words))
+    drained = mine.drain(written=False, give_up=1010.0, over=1040.0)
+    assert (drained.delivered, drained.waiting) == (2, 1)
+    assert limits == [40.0, 31.0]
+    assert told == ["load", "check"]

@@ -15,7 +15,7 @@ import yaml
 from aether_dagster import AetherSettings, build_defs, build_state_hook_sensors
 from aether_dagster.errors import PluginError
 from aether_dagster.journal import Journal
-from aether_dagster.orchestration import active, hook_sensors
+from aether_dagster.orchestration import active, hook_sensors, run_side
 from aether_dagster.orchestration.code_location import reconstructable_pipeline
 from aether_dagster.orchestration.hook_sensors import document_hooks_sensor
 from aether_dagster.orchestration.instance import embedded_instance
@@ -152,9 +152,30 @@ def test_a_trigger_launches_its_job_once(place: Path) -> None:
 
 
 @pytest.mark.usefixtures("_forget")
-def test_inline_hooks_are_told_in_the_runs_own_process_and_have_no_sensor(place: Path) -> None:
-    assert build_state_hook_sensors([Inline], settings=settings(place)) == []
+def test_inline_hooks_are_told_in_the_runs_own_process_and_their_sensor_finds_nothing(
+    place: Path,
+) -> None:
+    (sensor,) = build_state_hook_sensors([Inline], settings=settings(place))
     materialize(place)
+    assert calls(place) == [("test_hook_sensors.Inline", "returned")]
+    assert tick(place, sensor)[0] == "0 delivered, 0 given up; 0 wait in 0 executions"
+    assert len(calls(place)) == 1
+
+
+@pytest.mark.usefixtures("_forget")
+def test_what_the_process_of_a_run_left_of_an_inline_hook_its_sensor_delivers(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (sensor,) = build_state_hook_sensors([Inline], settings=settings(place))
+    # As if it had been killed before it delivered.
+    monkeypatch.setattr(run_side, "start_deliveries", lambda *_, **__: None)
+    materialize(place)
+    with Journal.open(journal_url(place)) as journal:
+        (record,) = journal.executions()
+        assert journal.acquire(record.pipeline_id, "somebody", 30)
+        assert tick(place, sensor)[0] == "0 delivered, 0 given up; 0 wait in 0 executions"
+        assert journal.release(record.pipeline_id, "somebody")
+    assert tick(place, sensor)[0] == "1 delivered, 0 given up; 0 wait in 0 executions"
     assert calls(place) == [("test_hook_sensors.Inline", "returned")]
 
 

@@ -1,17 +1,11 @@
 """State hooks in whole runs, each a process of its own: what hooks do, and what becomes of it."""
 
 import json
-import os
 import shutil
 import signal
-import subprocess
-import sys
 import threading
-import time
-import uuid
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from itertools import product
@@ -22,13 +16,13 @@ import dagster as dg
 import pytest
 
 from aether_dagster import AetherSettings, build_state_hook_sensors
-from aether_dagster.crypto import Key
 from aether_dagster.journal import Journal
 from aether_dagster.journal.outbox import HookCallRecord
 from aether_dagster.orchestration import active
 from aether_dagster.orchestration.instance import embedded_instance
 from tests.journals import journal_environment, journal_url
-from tests.orchestration.scenarios import PACKAGES, Place, Places
+from tests.orchestration.scenarios import Place, Places, interrupt
+from tests.schemas import errors
 
 HOOKS = Path(__file__).with_name("hook_cases.py")
 STEPS = """
@@ -271,7 +265,6 @@ def test_a_delivery_which_was_killed_in_the_middle_is_made_again_with_the_same_i
 
 
 LOADED = """
-import sys
 
 def loaded():
     return sorted(name for name in sys.modules if name.startswith("aether_dagster."))
@@ -338,6 +331,51 @@ def test_two_plugins_which_update_one_artifact_from_two_processes_lose_no_update
     assert {call.outcome for call in asked} == {"returned"}
 
 
+CLEANED = """
+from pathlib import Path
+from aethersdk import Plugin
+
+class {name}(Plugin):
+    def cleanup(self):
+        with Path("cleaned.txt").open("a") as file:
+            file.write("{name}\\n")
+        {then}
+"""
+CLEANED_METADATA = """
+[project]
+name = "{name}"
+version = "1.0.0"
+[project.entry-points."aetherscript.plugins"]
+main = "cleaned_{name}:{name}"
+[tool.aetherscript.requires]
+{requires}
+"""
+
+
+def test_plugins_clean_up_in_reverse_order_also_when_a_run_is_cancelled(places: Places) -> None:
+    steps = '    - {id: wait, type: python/call, args: {callable: "jobs:wait"}}\n'
+    place = places(steps, "plugins: [{name: Upper}]\n")
+    for name, requires, then in (("Upper", 'Lower = "*"', "raise OSError('open')"),
+                                 ("Lower", "", "pass")):  # fmt: skip
+        home = place.directory / "plugins" / name
+        home.mkdir(parents=True)
+        metadata = CLEANED_METADATA.format(name=name, requires=requires)
+        (home / "pyproject.toml").write_text(metadata)
+        (home / f"cleaned_{name}.py").write_text(CLEANED.format(name=name, then=then))
+    child = place.start()
+    interrupt(place, child)
+    assert child.ended(90), child.log.read_text()
+    assert (place.directory / "cleaned.txt").read_text().split() == ["Upper", "Lower"]
+    (folder,) = (place.directory / "executions").iterdir()
+    final = json.loads((folder / "state_final.json").read_text())
+    assert final["report"]["status"] == "cancelled"
+    assert [(p["plugin"], p["outcome"], p["error"]) for p in final["report"]["plugins"]] == [
+        ("Upper@1.0.0", "raised", "OSError: open"),
+        ("Lower@1.0.0", "returned", None),
+    ]
+    assert errors("final", final) == []
+
+
 WRITER = """
 from aethersdk import StateHook
 
@@ -380,103 +418,6 @@ def test_a_hook_whose_failures_count_fails_the_run(places: Places) -> None:
         report = opened.journal.replica(opened.record().pipeline_id).report
     assert report is not None
     assert report["status"] == "failed"
-
-
-CANARY_STEPS = """
-    - id: shell
-      type: shell/run
-      args: {command: "echo out $KEY; echo err $KEY >&2", env: {KEY: "${secrets.STORED}"}}
-    - id: script
-      type: python/script
-      args:
-        code: "import os; print(os.environ['KEY'])"
-        env: {KEY: "${SECRET_VARIABLE}"}
-        output: text
-    - id: payload
-      type: python/call
-      args: {callable: "canary:give", word: "${secrets.STORED}"}
-    - id: error
-      type: python/call
-      args: {callable: "canary:fail", word: "${secrets.STORED}"}
-"""
-CANARY_JOBS = """
-import time
-def give(word, context):
-    context.logger.info("given %s", word)
-    time.sleep(0.3)
-    return {"nested": [word], "text": "before " + word + " after"}
-def fail(word, context):
-    raise ValueError("it is " + word + " and no other")
-"""
-CANARY_HOOK = """
-import os
-from aethersdk import StateHook, StateVeto
-
-class Leaky(StateHook):
-    retry_delay = 0.01
-    def pre_state_initialize(self):
-        raise ValueError("at first " + os.environ["STORED"])
-    def pre_state_mutation(self, mutation):
-        if mutation.value is not None:
-            self.logger.warning("saw %s", mutation.value)
-            raise ValueError(os.environ["SECRET_VARIABLE"])
-        raise StateVeto(os.environ["STORED"]) if "nodes.none" in mutation.paths else KeyError(
-            os.environ["STORED"])
-    def post_node_execute(self, current_state):
-        self.logger.info("state %s", current_state)
-        raise RuntimeError("told of " + os.environ["STORED"] + os.environ["SECRET_VARIABLE"])
-"""
-
-
-def command_lines() -> bytes:
-    found = b""
-    for file in Path("/proc").glob("[0-9]*/cmdline"):
-        with suppress(OSError):
-            found += file.read_bytes()
-    return found
-
-
-@pytest.mark.parametrize(("sealed", "flags"), [(False, ()), (False, ("--json",)), (True, ())])
-def test_a_secret_is_in_no_byte_of_what_is_written_or_shown(
-    places: Places, sealed: bool, flags: tuple[str, ...]
-) -> None:
-    """Canary: in the environment, a secret store, a payload, an error, output of a shell, hooks."""
-    stored, declared = f"cnry{uuid.uuid4().hex}", f"cnry{uuid.uuid4().hex}"
-    context = "context: {secret_store: 'env://', secret_env: [SECRET_VARIABLE]}\n"
-    place = prepare(places, {"leaky.py": CANARY_HOOK}, CANARY_STEPS, context)
-    (place.directory / "canary.py").write_text(CANARY_JOBS)
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(("AETHERSCRIPT", "DAGSTER"))}
-    environ = {**kept, "STORED": stored, "SECRET_VARIABLE": declared}
-    environ |= {"PYTHONPATH": os.pathsep.join(PACKAGES), **journal_environment(place.directory)}
-    key = place.directory / "key"
-    key.write_text(Key.generate().text())
-    key.chmod(0o600)
-    sealing = [f"--state-encryption-key=file:{key}"] if sealed else []
-    process = subprocess.Popen(
-        [sys.executable, "-m", "aether_dagster.cli", "run", "--state-history=ex", *flags, *sealing],
-        cwd=place.directory,
-        env=environ,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
-    shown = b""
-    with ThreadPoolExecutor(1) as pool:
-        output = pool.submit(process.communicate)
-        while not output.done():
-            shown += command_lines()
-            time.sleep(0.05)
-    shown += b"".join(output.result())
-    assert process.returncode == 1, shown[-3000:]
-    files = {p: p.read_bytes() for p in place.directory.rglob("*") if p.is_file()}
-    assert any(path.name == "state_final.json" for path in files)
-    assert any(path.name == "runs.db" for path in files)
-    for secret in (stored.encode(), declared.encode()):
-        holding = [path for path, data in files.items() if secret in data]
-        # What a step returns is stored as it is, for the next step; sealed where there is a key.
-        assert [p for p in holding if sealed or "aether_artifacts" not in p.parts] == []
-        assert secret not in shown
-    assert b"***" in shown
-    assert sealed or any("aether_artifacts" in path.parts for path in files)
 
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
