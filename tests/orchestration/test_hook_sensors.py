@@ -124,6 +124,8 @@ class Inline(StateHook):
 
 
 class Failing(StateHook):
+    retry_delay = 600
+
     def post_node_execute(self):
         raise ConnectionError("nobody answers")
 
