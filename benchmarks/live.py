@@ -6,6 +6,10 @@
 Writer, sidecar, crowd and the client which measures are processes of their own. A change counts
 from its `committed_at`, which is taken under the journal's lock before the transaction ends, to the
 moment at which the frame which holds it, or a later value of the same place, was received.
+
+The sidecar has the first core to itself, unless all are kept busy; everything else shares the
+others, and the crowd yields to who measures. `benchmarks/watched.py` has Dagster's own live view
+beside it.
 """
 
 import argparse
@@ -34,6 +38,7 @@ from aether_dagster.sidecar.client import send_all
 from aether_dagster.state import Authority, Delta, NodeDelta
 from tests.sidecar.running import read_and_answer, upgraded
 
+CORES = os.sched_getaffinity(0)
 NODES = 50
 HASH = "e3b0c44298fc1cd"
 
@@ -68,6 +73,7 @@ def write(url: str, names: Sequence[str], changes: int, every: float) -> None:
 
 def crowd(port: int, token: str, name: str, clients: int, deaf: int) -> None:
     """Clients which read, and some which never do."""
+    os.nice(10)
 
     async def gather() -> None:
         path = f"/executions/{name}"
@@ -85,9 +91,16 @@ def spin() -> None:
         pass
 
 
+def give_way() -> None:
+    """Leaves the first core to the sidecar, where there is another one."""
+    cores = sorted(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, cores[1:] or cores)
+
+
 @contextmanager
-def sidecar(url: str) -> Iterator[tuple[psutil.Process, int, str]]:
-    """A sidecar on a journal: its process, port and token."""
+def sidecar(url: str, *, alone: bool) -> Iterator[tuple[psutil.Process, int, str]]:
+    """A sidecar on a journal, alone on the first core or not: its process, port and token."""
+    cores = sorted(CORES)
     with tempfile.TemporaryDirectory() as folder:
         token = Path(folder) / "token"
         words = ["-m", "aether_dagster.cli", "sidecar", "--port", "0", "--token", str(token)]
@@ -96,6 +109,8 @@ def sidecar(url: str) -> Iterator[tuple[psutil.Process, int, str]]:
             [sys.executable, *words], stdout=subprocess.PIPE, text=True, env=environ
         ) as process:
             try:
+                if alone:
+                    os.sched_setaffinity(process.pid, cores[:1])
                 assert process.stdout is not None
                 port = int(process.stdout.readline().split()[2].rstrip("/").rpartition(":")[2])
                 yield psutil.Process(process.pid), port, token.read_text().strip()
@@ -167,7 +182,10 @@ def scenario(
     with Journal.open(url) as journal:
         names = [begin(journal, f"{title}-{number}") for number in range(40 if quiet else 1)]
     with ExitStack() as stack:
-        process, port, token = stack.enter_context(sidecar(url))
+        os.sched_setaffinity(0, CORES)
+        process, port, token = stack.enter_context(sidecar(url, alone=not busy))
+        if not busy:
+            give_way()
         if clients:
             words = [__file__, "--role", "crowd", "--", str(port), token, names[0]]
             words += [str(clients), str(deaf)]
@@ -266,7 +284,8 @@ def main() -> None:
             scenario(crowded, url, changes, clients=clients, deaf=deaf)
             cores = os.cpu_count() or 1
             scenario(f"{engine}: continuous, all {cores} cores busy", url, changes, busy=cores)
-    ours, theirs = asyncio.run(beside_broadcast(min(clients, 400)))
+    os.sched_setaffinity(0, CORES)
+    ours, theirs = asyncio.run(beside_broadcast(clients))
     print(
         f"\nCPU of a frame to one client: sidecar {ours * 1e6:.1f} µs, `websockets.broadcast` of "
         f"the same bytes {theirs * 1e6:.1f} µs, ratio {ours / theirs:.2f}"
