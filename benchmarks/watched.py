@@ -117,6 +117,8 @@ def main() -> None:
         folder = Path(name)
         (folder / "watched.aether.yaml").write_text(document(given.steps))
         ui = address(stack.enter_context(command(folder, "ui", "--port", str(free_port()))))
+        journal_file = str(folder / ".aether" / "aether_journal.db")
+        Journal.open(journal_file).close()  # which the first run would make
         token = folder / "token"
         served = stack.enter_context(
             command(folder, "sidecar", "--port", "0", "--token", str(token))
@@ -124,7 +126,7 @@ def main() -> None:
         url = address(served).partition("#")[0]
         ours, theirs = asyncio.run(watch(folder, ui, url, token.read_text().strip()))
         ((execution, seen),) = ours.executions.items()
-        with Journal.open(str(folder / ".aether/aether_journal.db"), read_only=True) as journal:
+        with Journal.open(journal_file, read_only=True) as journal:
             rows = [
                 ("sidecar: commit to frame", seen.latencies(journal.versions(execution))),
                 ("GraphQL subscription: event to arrival", theirs),
