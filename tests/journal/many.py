@@ -3,7 +3,7 @@
 from itertools import pairwise
 
 from aether_dagster.journal import Journal
-from aether_dagster.journal.outbox import HookCursor
+from aether_dagster.journal.outbox import CallEnd, HookCursor
 from aether_dagster.journal.schema import (
     delta_ids,
     executions,
@@ -55,7 +55,7 @@ def _template(journal: Journal) -> str:
     for cursor in cursors:
         for number in range(1, CALLS):
             call = outbox.begin_call(execution, event="e", hook=cursor.hook, plugin="p@1.0.0")
-            outbox.end_call(call, "returned" if number > 1 else "failed", 1.5)
+            outbox.end_calls([CallEnd(call, "returned" if number > 1 else "failed", 1.5)])
         done = HookCursor(execution, cursor.hook, "p@1.0.0", "file:/p.py", head, done=True)
         outbox.move(done)
     return execution

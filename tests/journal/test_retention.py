@@ -5,7 +5,7 @@ import pytest
 from aether_dagster.crypto import ChainLink
 from aether_dagster.errors import UnknownExecution
 from aether_dagster.journal import Journal
-from aether_dagster.journal.outbox import HookCursor
+from aether_dagster.journal.outbox import CallEnd, HookCursor
 from aether_dagster.journal.schema import OF_ONE_EXECUTION, documents, executions
 from tests.journal.builders import PLUGIN, artifact, reserve
 
@@ -46,7 +46,7 @@ def test_who_follows_triggers_misses_none_after_pruning(journal: Journal) -> Non
 
     def trigger(execution: str) -> int:
         call = journal.outbox.begin_call(execution, event="e", hook="a.A", plugin="a@1.0.0")
-        journal.outbox.end_call(call, "triggered", 1.0, {"job": "j"})
+        journal.outbox.end_calls([CallEnd(call, "triggered", 1.0, {"job": "j"})])
         return call
 
     after = trigger(old)
