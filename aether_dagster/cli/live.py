@@ -56,7 +56,7 @@ class LiveView(Display):
         # Rich finds where the view begins before it writes. Two threads which draw at one time
         # would both rub out the same view, and leave lines of the next one standing.
         self._drawing = threading.Lock()
-        self._refresher = threading.Thread(target=self._refresh, daemon=True)
+        self._refresher = threading.Thread(target=self._refresh, name="live-view", daemon=True)
         self._relay = PrintRelay(self._print_above)
         self._live = Live(
             console=console,

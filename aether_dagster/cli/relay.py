@@ -34,7 +34,9 @@ class PrintRelay:
         os.dup2(writing, _STDOUT)
         os.dup2(writing, _STDERR)
         os.close(writing)
-        self._thread = threading.Thread(target=self._relay, args=(reading,), daemon=True)
+        self._thread = threading.Thread(
+            target=self._relay, args=(reading,), name="print-relay", daemon=True
+        )
         self._thread.start()
         return self
 

@@ -42,6 +42,22 @@ LONG = """
 """
 
 
+FORKS = """
+import sys, threading
+from aether_dagster.orchestration.workers.forking import may_fork
+
+end = threading.Event()
+print(may_fork())
+threading.Thread(target=end.wait, name="interrupts", daemon=True).start()
+print(may_fork())
+sys.modules["duckdb"] = sys
+print(may_fork())
+del sys.modules["duckdb"]
+threading.Thread(target=end.wait, name="somebody's", daemon=True).start()
+print(may_fork())
+"""
+
+
 def run_jobs(folder: Path, executor: str) -> dict[str, Any]:
     with (folder / "stderr").open("wb") as stderr, (folder / "stdout").open("wb") as stdout:
         subprocess.run(
@@ -183,6 +199,11 @@ def test_a_step_which_is_not_parallel_runs_alone(left: Left) -> None:
                     beside |= running
     assert beside == {"alone"}
     assert together >= 2
+
+
+def test_a_process_is_forked_only_where_no_thread_may_hold_a_lock() -> None:
+    told = subprocess.check_output([sys.executable, "-c", FORKS], text=True)
+    assert told.split() == ["True", "True", "False", "False"]
 
 
 def test_workers_end_with_their_run_s_process(drivers: dict[str, Driver]) -> None:

@@ -7,11 +7,20 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
-# Each is started by code which is known: it waits in a system call, and holds no lock which
-# anything in a worker takes.
-_HARMLESS_NAMES = frozenset({"termination-handler", "interrupts", "print-relay", "sidecar"})
-# Rich draws with it; workers never touch its console.
-_HARMLESS_TYPES = frozenset({"_RefreshThread"})
+# Each is started by code which is known, and holds no lock which anything in a worker takes. The
+# first two are in every run which Dagster's code server launched: one waits for the run's
+# termination, the other feeds the queue by which the run tells of its events. The others are the
+# command line's, whose terminal and pipes no worker uses.
+_HARMLESS = frozenset(
+    {
+        "termination-handler",
+        "QueueFeederThread",
+        "interrupts",
+        "live-view",
+        "print-relay",
+        "sidecar",
+    }
+)
 # Their own documentation says so, whether their threads run yet or not.
 _NEVER_AFTER = frozenset({"polars", "duckdb"})
 
@@ -31,11 +40,7 @@ def may_fork() -> bool:
 
 
 def _is_harmless(thread: threading.Thread) -> bool:
-    return (
-        thread is threading.current_thread()
-        or thread.name in _HARMLESS_NAMES
-        or type(thread).__name__ in _HARMLESS_TYPES
-    )
+    return thread is threading.current_thread() or thread.name in _HARMLESS
 
 
 @contextmanager
