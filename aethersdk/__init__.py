@@ -3,6 +3,7 @@
 Standard library only, below everything else of the product, and cheap to import.
 """
 
+from aethersdk.checks import OutputCheck, StepDefinition
 from aethersdk.document import State
 from aethersdk.hooks import StateHook, StateVeto, Trigger
 from aethersdk.plugin import Plugin
@@ -20,11 +21,13 @@ __all__ = [
     "Mutation",
     "NodeState",
     "NodeStatus",
+    "OutputCheck",
     "PipelineState",
     "Plugin",
     "Report",
     "State",
     "StateHook",
     "StateVeto",
+    "StepDefinition",
     "Trigger",
 ]

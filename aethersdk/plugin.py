@@ -1,8 +1,9 @@
-"""What a plugin brings besides hooks: step types, secret stores, and its clean-up (spec 5)."""
+"""What a plugin brings besides hooks: step types, checks, secret stores, a clean-up (spec 5)."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
+from aethersdk.checks import OutputCheck, StepDefinition
 from aethersdk.hooks import StateHook
 
 SecretReader = Callable[[str], str]
@@ -26,6 +27,17 @@ class Plugin:
     hooks: ClassVar[Sequence[type[StateHook]]] = ()
     step_types: ClassVar[Mapping[str, Callable[..., Any] | str]] = {}
     secret_stores: ClassVar[Mapping[str, Callable[[str], SecretReader]]] = {}
+
+    def output_checks(self, step: StepDefinition) -> Iterable[OutputCheck]:
+        """Gives the checks of what a step returns; Dagster shows each as an asset check.
+
+        Called where definitions are built, for every step of a document which lists the plugin.
+
+        Args:
+            step: The step.
+        """
+        del step
+        return ()
 
     def cleanup(self) -> None:
         """Called in the run's own process when an execution succeeded, failed or was cancelled."""

@@ -41,6 +41,7 @@ def aether_assets(
     settings: AetherSettings | None = None,
     translator: DagsterAetherTranslator | None = None,
     variables: Mapping[str, str] | None = None,
+    partitions_def: dg.PartitionsDefinition | None = None,
 ) -> Callable[[Around], list[dg.AssetsDefinition]]:
     """Makes the assets of a pipeline from a function which runs around each of its steps.
 
@@ -52,6 +53,7 @@ def aether_assets(
         settings: As for `build_defs`.
         translator: As for `build_defs`.
         variables: As for `build_defs`.
+        partitions_def: As for `build_defs`.
 
     Raises:
         ScriptError: Documents are wrong; it holds every problem.
@@ -71,6 +73,7 @@ def aether_assets(
             .with_environment(os.environ)
             .anchored(Path.cwd()),
             translator=translator,
+            partitions_def=partitions_def,
             body=lambda compiled, step: _Wrapped(compiled, step, function),
         )
         assets = [a for a in definitions.assets or () if isinstance(a, dg.AssetsDefinition)]
@@ -86,10 +89,8 @@ class _Wrapped(NodeBody):
         super().__init__(pipeline, step)
         self._around = around
 
-    def __call__(
-        self, context: dg.OpExecutionContext, inputs: Mapping[str, Any]
-    ) -> Iterator[dg.Output[Any]]:
-        def run() -> Iterator[dg.Output[Any]]:
-            return super(_Wrapped, self).__call__(context, inputs)
-
+    def outputs(
+        self, context: dg.OpExecutionContext, run: Callable[[], Iterator[dg.Output[Any]]]
+    ) -> Iterator[Any]:
+        """Calls the user's function, which calls `run`."""
         yield from self._around(context, AetherNode(self.pipeline.document, self.step, run))

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Mapping
+from typing import Any, cast
 
 import dagster as dg
 
@@ -25,7 +26,7 @@ from dagster._core.errors import DagsterSubprocessError as SubprocessError
 # Dagster holds interrupts back between steps, also while it sleeps until a retry is due.
 from dagster._core.errors import raise_execution_interrupts
 
-# An executor tells of itself in the run's log by these.
+# An executor tells of itself in the run's log by these, and an event of the run can carry a link.
 from dagster._core.events import EngineEventData
 
 # `dg.execute_job` re-executes a run's own steps, and not others of a document which was changed.
@@ -62,12 +63,34 @@ from dagster._utils.error import serializable_error_info_from_exc_info as error_
 
 # Keeps an interrupt for the next place where it may be raised.
 from dagster._utils.interrupts import capture_interrupts
+# What integrations offer as `translation:` and `partitions_def:` in a `defs.yaml`; Dagster's own
+# packages import them from here.
+from dagster.components.resolved.core_models import (
+    DailyPartitionsDefinitionModel,
+    HourlyPartitionsDefinitionModel,
+    StaticPartitionsDefinitionModel,
+    TimeWindowPartitionsDefinitionModel,
+    WeeklyPartitionsDefinitionModel,
+)
+from dagster.components.resolved.core_models import (
+    resolve_partitions_def as _resolve_partitions_def,  # pyright: ignore[reportUnknownVariableType]
+)
+from dagster.components.utils.translation import TranslationFn, TranslationFnResolver
 
 # How step failure events hold the error.
 from dagster_shared.error import SerializableErrorInfo as ErrorInfo
 
 # Code references are in beta; the warning is for those who chose them, and our users did not.
 from dagster_shared.utils.warnings import disable_dagster_warnings
+
+PartitionsModel = (
+    HourlyPartitionsDefinitionModel
+    | DailyPartitionsDefinitionModel
+    | WeeklyPartitionsDefinitionModel
+    | TimeWindowPartitionsDefinitionModel
+    | StaticPartitionsDefinitionModel
+)
+"""The partitions which a `defs.yaml` can write down."""
 
 __all__ = [
     "ActiveExecution",
@@ -82,11 +105,14 @@ __all__ = [
     "InstanceConcurrencyContext",
     "InstanceRef",
     "KnownExecutionState",
+    "PartitionsModel",
     "PlanOrchestrationContext",
     "ReconstructableJob",
     "RetryMode",
     "StepDependencyConfig",
     "SubprocessError",
+    "TranslationFn",
+    "TranslationFnResolver",
     "allow_depth",
     "capture_interrupts",
     "context_of_executor",
@@ -101,8 +127,18 @@ __all__ = [
     "op_definition",
     "raise_execution_interrupts",
     "reconstructable_job",
+    "resolve_partitions",
     "retries_enabled",
 ]
+
+
+def resolve_partitions(
+    context: dg.ResolutionContext, model: PartitionsModel | str | None
+) -> dg.PartitionsDefinition | None:
+    """Returns the partitions which a `defs.yaml` writes down, or gives by a template."""
+    if isinstance(model, str):
+        return cast("Any", context).resolve_value(model, as_type=dg.PartitionsDefinition)
+    return _resolve_partitions_def(context, model)
 
 
 def reconstructable_job(

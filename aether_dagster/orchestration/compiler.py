@@ -1,36 +1,34 @@
 """From documents to Dagster definitions: one asset or one op for each step (spec 7)."""
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import dagster as dg
 
 from aether_dagster.errors import Problem, ScriptError
 from aether_dagster.orchestration.active import find_active, has_sensor
+from aether_dagster.orchestration.assets import asset_definitions, asset_specs
+from aether_dagster.orchestration.checks import checks_of
 from aether_dagster.orchestration.compat import allow_depth, disable_dagster_warnings
-from aether_dagster.orchestration.connectors import connector_keys, connector_resources
+from aether_dagster.orchestration.connectors import connector_resources
 from aether_dagster.orchestration.executor import aether_executor
 from aether_dagster.orchestration.io_manager import IO_MANAGER_KEY, aether_io_manager
-from aether_dagster.orchestration.names import check_names, job_name, op_name
-from aether_dagster.orchestration.node import OUTPUT, NodeBody
+from aether_dagster.orchestration.names import check_names
+from aether_dagster.orchestration.node import NodeBody
+from aether_dagster.orchestration.ops import Body, op_definitions
 from aether_dagster.orchestration.pipeline import CompiledPipeline
+from aether_dagster.orchestration.runtime import remember_assets
 from aether_dagster.orchestration.sensors import aether_reconcile_sensor, watch_over
 from aether_dagster.orchestration.settings import AetherSettings
-from aether_dagster.orchestration.translator import (
-    DagsterAetherTranslator,
-    pipeline_metadata,
-    run_tags,
-    step_tags,
-)
+from aether_dagster.orchestration.translator import DagsterAetherTranslator
 from aether_dagster.project import find_pipelines, load_pipeline
-from aether_dagster.script import Document, Pipeline, Step, dagster_name
+from aether_dagster.script import Document, Pipeline
 
-Body = Callable[[CompiledPipeline, Step], NodeBody]
-
-_DATA = dg.In()
-_ORDER = dg.In(dg.Nothing)
+if TYPE_CHECKING:
+    from aether_dagster.plugins.activation import Active
 
 
 def build_defs(
@@ -41,6 +39,7 @@ def build_defs(
     translator: DagsterAetherTranslator | None = None,
     variables: Mapping[str, str] | None = None,
     executor: dg.ExecutorDefinition | None = None,
+    partitions_def: dg.PartitionsDefinition | None = None,
 ) -> dg.Definitions:
     """Compiles pipeline documents into definitions which `Definitions.merge` takes (spec 7).
 
@@ -58,6 +57,8 @@ def build_defs(
         variables: Values which override the documents' `variables`.
         executor: What runs the steps of the jobs, for instance `dagster_celery.celery_executor`;
             it is wrapped by `aether_executor`, which is there without it.
+        partitions_def: The partitions of every asset for which the translator names none, or of
+            the job of ops. A run covers one of them: `${PARTITION_KEY}`.
 
     Raises:
         ScriptError: Documents are wrong; it holds every problem of all of them.
@@ -73,7 +74,12 @@ def build_defs(
         case _:
             documents = read_all(path, variables=variables)
     return compile_documents(
-        documents, as_ops=as_ops, settings=final, translator=translator, executor=executor
+        documents,
+        as_ops=as_ops,
+        settings=final,
+        translator=translator,
+        partitions_def=partitions_def,
+        executor=executor,
     )
 
 
@@ -110,6 +116,7 @@ def compile_documents(
     as_ops: bool = False,
     settings: AetherSettings,
     translator: DagsterAetherTranslator | None = None,
+    partitions_def: dg.PartitionsDefinition | None = None,
     body: Body = NodeBody,
     hook_sensors: bool = True,
     executor: dg.ExecutorDefinition | None = None,
@@ -121,6 +128,7 @@ def compile_documents(
         as_ops: As for `build_defs`.
         settings: Taken as they are.
         translator: As for `build_defs`.
+        partitions_def: As for `build_defs`.
         body: Makes the compute function of a step.
         hook_sensors: Whether sensors for the documents' state hooks are among the definitions.
         executor: As for `build_defs`.
@@ -138,18 +146,20 @@ def compile_documents(
     with disable_dagster_warnings():
         for document in documents:
             allow_depth(_longest_chain(document))
-            specs = {} if as_ops else _asset_specs(document, translator)
+            specs = {} if as_ops else asset_specs(document, translator, partitions_def)
             keys = {step: tuple(spec.key.path) for step, spec in specs.items()}
             directory = Path(document.file).absolute().parent
             pipeline = CompiledPipeline(document, settings, directory, keys)
-            part = (
-                _op_definitions(pipeline, body, executor)
-                if as_ops
-                else _asset_definitions(pipeline, specs, body, executor)
-            )
-            definitions.append(part)
+            plugins = document.pipeline.plugins
+            active = find_active(pipeline) if hook_sensors or (plugins and not as_ops) else None
+            if as_ops:
+                definitions.append(op_definitions(pipeline, body, executor, partitions_def))
+            else:
+                pipeline = replace(pipeline, checks=checks_of(pipeline, active))
+                definitions.append(asset_definitions(pipeline, specs, body, executor))
+                remember_assets(pipeline)
             if hook_sensors:
-                sensors.update(_hook_sensors(pipeline))
+                sensors.update(_hook_sensors(document, active))
             resources.update(connector_resources(pipeline))
     watch_over(settings)
     shared = dg.Definitions(
@@ -158,11 +168,10 @@ def compile_documents(
     return dg.Definitions.merge(*definitions, shared)
 
 
-def _hook_sensors(pipeline: CompiledPipeline) -> dict[str, dg.SensorDefinition]:
+def _hook_sensors(document: Document, active: "Active | None") -> dict[str, dg.SensorDefinition]:
     """The sensors which deliver to a pipeline's state hooks, by name; none where it has none."""
-    listed = pipeline.document.pipeline.hooks
+    listed = document.pipeline.hooks
     declared = listed.on_success or listed.on_failure or listed.on_complete
-    active = find_active(pipeline)
     if active is None and not declared:
         return {}
     # Imported here: what has no hooks pays nothing for them.
@@ -173,135 +182,6 @@ def _hook_sensors(pipeline: CompiledPipeline) -> dict[str, dg.SensorDefinition]:
     if declared:
         found.append(document_hooks_sensor())
     return {sensor.name: sensor for sensor in found}
-
-
-def _asset_specs(
-    document: Document, translator: DagsterAetherTranslator
-) -> dict[str, dg.AssetSpec]:
-    """The translator's specs, completed by what only the document knows."""
-    steps = list(document.pipeline.steps)
-    specs = {step.id: translator.get_asset_spec(document, step) for step in steps}
-    return {
-        step.id: specs[step.id].replace_attributes(  # pyright: ignore[reportUnknownMemberType]
-            deps=_asset_deps(document, step, specs),
-            metadata={
-                **_code_references(document, index),
-                **specs[step.id].metadata,
-            },
-        )
-        for index, step in enumerate(steps)
-    }
-
-
-def _asset_deps(
-    document: Document, step: Step, specs: Mapping[str, dg.AssetSpec]
-) -> list[dg.AssetDep]:
-    given = {dep.asset_key: dep for dep in specs[step.id].deps}
-    ours = (specs[upstream].key for upstream in document.dependencies[step.id])
-    return [*given.values(), *(dg.AssetDep(key) for key in ours if key not in given)]
-
-
-def _asset_definitions(
-    pipeline: CompiledPipeline,
-    specs: Mapping[str, dg.AssetSpec],
-    body: Body,
-    executor: dg.ExecutorDefinition,
-) -> dg.Definitions:
-    document = pipeline.document
-    assets: list[dg.AssetsDefinition] = []
-    for step in _ordered(document):
-        spec = specs[step.id]
-        keys = {dagster_name(name): specs[name].key for name in document.dependencies[step.id]}
-        foreign = {
-            "after__" + dagster_name("__".join(dep.asset_key.path)): dep.asset_key
-            for dep in spec.deps
-            if dep.asset_key not in keys.values()
-        }
-        assets.append(
-            dg.AssetsDefinition(
-                keys_by_input_name={**keys, **foreign},
-                keys_by_output_name={OUTPUT: spec.key},
-                node_def=_op(pipeline, step, body, after=foreign),
-                specs=[spec],
-            )
-        )
-    job = dg.define_asset_job(  # pyright: ignore[reportUnknownMemberType]
-        job_name(document),
-        selection=dg.AssetSelection.assets(*(spec.key for spec in specs.values())),
-        description=document.pipeline.metadata.description,
-        metadata=pipeline_metadata(document),
-        run_tags=run_tags(document),
-        executor_def=executor,
-    )
-    return dg.Definitions(assets=assets, jobs=[job])
-
-
-def _op_definitions(
-    pipeline: CompiledPipeline, body: Body, executor: dg.ExecutorDefinition
-) -> dg.Definitions:
-    document = pipeline.document
-    graph = dg.GraphDefinition(
-        name=job_name(document),
-        description=document.pipeline.metadata.description,
-        # In topological order: Dagster then walks the graph without recursion.
-        node_defs=[_op(pipeline, step, body) for step in _ordered(document)],
-        dependencies={
-            dg.NodeInvocation(op_name(document, step), alias=dagster_name(step)): {
-                dagster_name(upstream): dg.DependencyDefinition(dagster_name(upstream), OUTPUT)
-                for upstream in document.dependencies[step]
-            }
-            for step in document.order
-        },
-    )
-    job = graph.to_job(  # pyright: ignore[reportUnknownMemberType]
-        metadata=pipeline_metadata(document),
-        run_tags=run_tags(document),
-        executor_def=executor,
-    )
-    return dg.Definitions(jobs=[job])
-
-
-def _op(
-    pipeline: CompiledPipeline, step: Step, body: Body, after: Iterable[str] = ()
-) -> dg.OpDefinition:
-    """The op of a step. Built without `@op`, which inspects a function's signature each time.
-
-    What is waited for without taking its data is a `Nothing` input: it orders the steps and never
-    reaches an IO manager.
-    """
-    document = pipeline.document
-    data = set(document.data_dependencies[step.id])
-    inputs = {
-        dagster_name(upstream): _DATA if upstream in data else _ORDER
-        for upstream in document.dependencies[step.id]
-    }
-    return dg.OpDefinition(
-        compute_fn=body(pipeline, step),
-        name=op_name(document, step.id),
-        description=step.description,
-        ins={**inputs, **dict.fromkeys(after, _ORDER)},
-        outs={OUTPUT: dg.Out(io_manager_key=IO_MANAGER_KEY)},
-        required_resource_keys=set(connector_keys(document, step)),
-        code_version=document.step_hash(step.id),
-        tags=step_tags(document, step),
-        retry_policy=dg.RetryPolicy(max_retries=step.retries) if step.retries else None,
-    )
-
-
-def _ordered(document: Document) -> list[Step]:
-    steps = {step.id: step for step in document.pipeline.steps}
-    return [steps[name] for name in document.order]
-
-
-def _code_references(document: Document, index: int) -> dict[str, Any]:
-    """Metadata which leads from an asset to its step's line of the document."""
-    position = document.position(("pipeline", "steps", index))
-    if position is None:
-        return {}
-    file = str(Path(document.file).absolute())
-    reference = dg.LocalFileCodeReference(file_path=file, line_number=position[0])
-    value = dg.CodeReferencesMetadataValue(code_references=[reference])
-    return {"dagster/code_references": value}
 
 
 def _longest_chain(document: Document) -> int:

@@ -2,15 +2,21 @@
 
 import os
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import dagster as dg
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
+from aether_dagster.orchestration.compat import (
+    PartitionsModel,
+    TranslationFn,
+    TranslationFnResolver,
+    resolve_partitions,
+)
 from aether_dagster.orchestration.compiler import compile_documents, read_all
 from aether_dagster.orchestration.settings import AetherSettings
 from aether_dagster.orchestration.translator import DagsterAetherTranslator
-from aether_dagster.script import Metadata, Pipeline, Step, dagster_name
+from aether_dagster.script import Document, Metadata, Pipeline, Step, dagster_name
 
 
 class AetherPipelineScaffolder(dg.Scaffolder[Any]):
@@ -25,16 +31,39 @@ class AetherPipelineScaffolder(dg.Scaffolder[Any]):
         dg.scaffold_component(request, {"pipeline": document.name})
 
 
+class TranslatedStep(NamedTuple):
+    """What `translation:` in a `defs.yaml` is evaluated for."""
+
+    document: Document
+    step: Step
+
+
+def _template_variables(translated: TranslatedStep) -> Mapping[str, Any]:
+    document, step = translated
+    return {"pipeline": document.name, "document": document, "step": step}
+
+
+Translation = Annotated[
+    TranslationFn[TranslatedStep],
+    TranslationFnResolver[TranslatedStep](template_vars_for_translation_fn=_template_variables),
+]
+
+
 @dg.scaffold_with(AetherPipelineScaffolder)
 class AetherPipelineComponent(dg.Component, dg.Model, dg.Resolvable):
     """A pipeline document, or a folder of them, as assets and jobs.
 
-    Subclass it to override `translator` and `executor`. In a `defs.yaml`:
+    Subclass it to override `get_asset_spec` and `executor`. In a `defs.yaml`:
 
         type: aether_dagster.AetherPipelineComponent
         attributes:
           pipeline: nightly.aether.yaml
+          translation:
+            group_name: finance
+            key: "finance/{{ pipeline }}/{{ step.id }}"
     """
+
+    model_config = ConfigDict(arbitrary_types_allowed=True)
 
     pipeline: Annotated[
         str,
@@ -56,6 +85,16 @@ class AetherPipelineComponent(dg.Component, dg.Model, dg.Resolvable):
             description="Where state is kept; relative paths are below the project's folder."
         ),
     ] = None
+    translation: Translation | None = None
+    partitions_def: Annotated[
+        dg.PartitionsDefinition | None,
+        dg.Resolver(
+            resolve_partitions,
+            model_field_type=PartitionsModel | str | None,
+            description="Partitions of every step; a run covers one: ${PARTITION_KEY}.",
+            examples=[{"type": "daily", "start_date": "2024-05-01"}],
+        ),
+    ] = None
 
     @classmethod
     def get_spec(cls) -> dg.ComponentTypeSpec:
@@ -66,10 +105,17 @@ class AetherPipelineComponent(dg.Component, dg.Model, dg.Resolvable):
             tags=["aetherscript"],
         )
 
-    @property
-    def translator(self) -> DagsterAetherTranslator:
-        """What maps steps to asset specs."""
-        return DagsterAetherTranslator()
+    def get_asset_spec(self, document: Document, step: Step) -> dg.AssetSpec:
+        """Returns the spec of the asset which a step becomes; a subclass may override it.
+
+        Args:
+            document: The checked pipeline document.
+            step: One of its steps.
+        """
+        spec = DagsterAetherTranslator().get_asset_spec(document, step)
+        if self.translation is None:
+            return spec
+        return self.translation(spec, TranslatedStep(document, step))
 
     @property
     def executor(self) -> dg.ExecutorDefinition | None:
@@ -87,9 +133,18 @@ class AetherPipelineComponent(dg.Component, dg.Model, dg.Resolvable):
             read_all(context.path / self.pipeline, variables=self.variables),
             as_ops=self.as_ops,
             settings=given.with_environment(os.environ).anchored(context.project_root),
-            translator=self.translator,
+            translator=_Translator(self),
+            partitions_def=self.partitions_def,
             executor=self.executor,
         )
+
+
+class _Translator(DagsterAetherTranslator):
+    def __init__(self, component: AetherPipelineComponent):
+        self._component = component
+
+    def get_asset_spec(self, document: Document, step: Step) -> dg.AssetSpec:
+        return self._component.get_asset_spec(document, step)
 
 
 def _example(name: str) -> Pipeline:

@@ -2,7 +2,7 @@
 
 import os
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import dagster as dg
@@ -10,6 +10,7 @@ import dagster as dg
 from aether_dagster.errors import AetherError, HookError, StepFailed, StepTimeout, Vetoed
 from aether_dagster.manager import Execution
 from aether_dagster.manager.ending import RETRYING
+from aether_dagster.orchestration.checks import check_results
 from aether_dagster.orchestration.compat import ExecutionInterrupted, retries_enabled
 from aether_dagster.orchestration.names import connector_resource_key
 from aether_dagster.orchestration.pipeline import CompiledPipeline
@@ -39,13 +40,37 @@ class NodeBody:
 
     def __call__(
         self, context: dg.OpExecutionContext, inputs: Mapping[str, Any]
+    ) -> Iterator[dg.Output[Any] | dg.AssetCheckResult]:
+        """Runs an attempt; Dagster is told of its failure as of a retry or an end.
+
+        What its output was checked for is told after it; of one which was refused, too.
+        """
+        checked: list[dg.AssetCheckResult] = []
+        try:
+            yield from self.outputs(context, lambda: self._run(context, inputs, checked))
+        except dg.Failure:
+            yield from checked
+            raise
+        yield from checked
+
+    def outputs(
+        self, context: dg.OpExecutionContext, run: Callable[[], Iterator[dg.Output[Any]]]
+    ) -> Iterator[Any]:
+        """Yields what `run` does; a subclass may do something around it."""
+        del context
+        return run()
+
+    def _run(
+        self,
+        context: dg.OpExecutionContext,
+        inputs: Mapping[str, Any],
+        checked: list[dg.AssetCheckResult],
     ) -> Iterator[dg.Output[Any]]:
-        """Runs an attempt; Dagster is told of its failure as of a retry or an end."""
         execution = open_execution(context.instance, context.run, self.pipeline)
         attempt = context.retry_number + 1
         before = execution.ended(self.step.id, attempt)
         if before is not None:
-            yield from self._tell_again(context, execution, before)
+            yield from self._tell_again(context, execution, before, checked)
             return
         value: Any = None
         failed: StepFailed | None = None
@@ -54,7 +79,8 @@ class NodeBody:
             execution.hooks.log = context.log.log
         try:
             with execution.redaction.masking(context.log):
-                value = self._attempt(context, execution, attempt, inputs)
+                returned = self._attempt(context, execution, attempt, inputs)
+                value = self._reviewed(execution, returned, checked)
         except (KeyboardInterrupt, ExecutionInterrupted):
             if execution.runs(self.step.id, attempt):
                 execution.fail(self.step.id, "Cancelled", "The run was cancelled.")
@@ -75,13 +101,19 @@ class NodeBody:
         yield dg.Output(value, OUTPUT)
 
     def _tell_again(
-        self, context: dg.OpExecutionContext, execution: Execution, outcome: Outcome
+        self,
+        context: dg.OpExecutionContext,
+        execution: Execution,
+        outcome: Outcome,
+        checked: list[dg.AssetCheckResult],
     ) -> Iterator[dg.Output[Any]]:
         """Tells Dagster of an end which was committed by a process that died before it could."""
         if outcome.error is None:
             ref = execution.value_ref(self.step.id)
             assert ref is not None, "what succeeded has stored its value"
-            yield dg.Output(execution.values.get(ref), OUTPUT)
+            value = execution.values.get(ref)
+            self._check(execution, value, checked)
+            yield dg.Output(value, OUTPUT)
             return
         failed = StepFailed(str(outcome.error["type"]), str(outcome.error["message"]), "")
         retrying = outcome.status == RETRYING
@@ -132,7 +164,27 @@ class NodeBody:
         )
         if step.type in _CAPTURES:
             value = execution.redaction.value(value)
-        return execution.review_output(step.id, value)
+        return value
+
+    def _reviewed(
+        self, execution: Execution, returned: Any, checked: list[dg.AssetCheckResult]
+    ) -> Any:
+        """Lets state hooks have their say about what the step returned, and checks it."""
+        value = returned
+        try:
+            value = execution.review_output(self.step.id, returned)
+        finally:
+            self._check(execution, value, checked)
+        return value
+
+    def _check(
+        self, execution: Execution, value: Any, checked: list[dg.AssetCheckResult]
+    ) -> None:
+        checks = self.pipeline.checks.get(self.step.id, ())
+        if checks:
+            key = self.pipeline.asset_keys[self.step.id]
+            sealed = bool(self.pipeline.settings.keys)
+            checked += check_results(checks, key, value, execution.redaction, sealed=sealed)
 
     def _failure(
         self,

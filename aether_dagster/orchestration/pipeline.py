@@ -1,11 +1,15 @@
 """A document together with what it was compiled with."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from aether_dagster.orchestration.settings import AetherSettings
 from aether_dagster.script import Document
+
+if TYPE_CHECKING:
+    from aether_dagster.plugins.checks import ActiveCheck
 
 
 @dataclass(frozen=True)
@@ -17,12 +21,16 @@ class CompiledPipeline:
         settings: Where state, history and values go.
         directory: The document's folder; relative paths and modules resolve from there.
         asset_keys: The asset key of each step; empty where steps are ops.
+        checks: What plugins check of the outputs of steps which are assets.
     """
 
     document: Document
     settings: AetherSettings
     directory: Path
     asset_keys: Mapping[str, tuple[str, ...]]
+    checks: "Mapping[str, Sequence[ActiveCheck]]" = field(
+        default_factory=dict[str, "Sequence[ActiveCheck]"]
+    )
 
     @property
     def secret_store(self) -> str | None:

@@ -21,12 +21,14 @@ from aether_dagster.manager.history import HistoryFiles, HistoryWriter
 from aether_dagster.manager.identity import own_identity
 from aether_dagster.manager.manager import LEASE_SECONDS
 from aether_dagster.orchestration.compat import (
+    EngineEventData,
     ExecutionInterrupted,
     ExecutionPlan,
     PlanOrchestrationContext,
 )
 from aether_dagster.orchestration.hook_delivery import start_deliveries
 from aether_dagster.orchestration.listener import StepReport, step_report
+from aether_dagster.orchestration.materialization import live_page
 from aether_dagster.orchestration.node import node_body
 from aether_dagster.orchestration.pipeline import CompiledPipeline
 from aether_dagster.orchestration.runtime import close_execution, key_ring, open_execution
@@ -237,6 +239,19 @@ class _Tracked:
             id=self.execution.id,
             config_hash=pipeline.document.config_hash,
             **({} if resumed_from is None else {"resumed_from": resumed_from}),
+        )
+        self._tell_where()
+
+    def _tell_where(self) -> None:
+        """Puts a link to the live page into the run's log; values of tags are no links."""
+        live = self._settings.live_url
+        if live is None:
+            return
+        link = dg.MetadataValue.url(live_page(live, self.execution.id))
+        self._context.instance.report_engine_event(
+            f"AetherScript keeps the state of {self._name} as {self.execution.id}.",
+            self._context.dagster_run,
+            EngineEventData({"aether/live": link}),
         )
 
     def check_history(self) -> None:

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import dagster as dg
@@ -16,6 +17,7 @@ from aether_dagster.journal import Journal
 from aether_dagster.manager import Execution, StateManager
 from aether_dagster.orchestration.active import find_active
 from aether_dagster.orchestration.names import op_name
+from aether_dagster.orchestration.partitions import run_partition
 from aether_dagster.orchestration.pipeline import CompiledPipeline
 from aether_dagster.orchestration.reexecution import resumption_of
 from aether_dagster.orchestration.settings import AetherSettings
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from aether_dagster.plugins.activation import Active
     from aether_dagster.plugins.hooks import ActiveHook
 
+_asset_settings: dict[tuple[str, ...], AetherSettings] = {}
 _lock = threading.Lock()
 _executions: dict[tuple[int, str, str], Execution] = {}
 _opening: dict[tuple[int, str, str], threading.Lock] = {}
@@ -54,6 +57,7 @@ def open_execution(
     Raises:
         ExecutionMismatch: The document changed since the run began.
         JournalError: The journal cannot be opened.
+        StateError: The run covers several partitions at once.
     """
     # Keyed by pid: a forked child must not use its parent's connections.
     key = (os.getpid(), run.run_id, pipeline.document.name)
@@ -104,7 +108,7 @@ def _open(
         run_id=run.run_id,
         selected=covered,
         environ=os.environ,
-        partition=run.tags.get("dagster/partition"),
+        partition=run_partition(run),
         resumption=resumption_of(manager.journal, run, pipeline.document, covered),
         plugins=() if active is None else active.labels,
         hooks=() if active is None else active.hooks,
@@ -168,6 +172,17 @@ def _selected(run: dg.DagsterRun, pipeline: CompiledPipeline) -> tuple[str, ...]
         keys = {tuple(key.path) for key in run.asset_selection}
         return tuple(step for step in order if pipeline.asset_keys.get(step) in keys)
     return None
+
+
+def remember_assets(pipeline: CompiledPipeline) -> None:
+    """Lets `settings_of` know where the values of a pipeline's assets are kept."""
+    _asset_settings.update(dict.fromkeys(pipeline.asset_keys.values(), pipeline.settings))
+
+
+def settings_of(asset_key: tuple[str, ...]) -> AetherSettings:
+    """Returns the settings of the pipeline which makes an asset, else those of the environment."""
+    known = _asset_settings.get(asset_key)
+    return known or AetherSettings().with_environment(os.environ).anchored(Path.cwd())
 
 
 def key_ring(settings: AetherSettings) -> KeyRing | None:

@@ -22,6 +22,7 @@ _VARIABLES = {
     "hooks": "AETHERSCRIPT_HOOKS",
     "secret_store": "AETHERSCRIPT_SECRET_STORE",
     "keys": KEY_VARIABLE,
+    "live_url": "AETHERSCRIPT_LIVE_URL",
 }
 _FLAGS = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
 _SQLITE = "sqlite:///"
@@ -45,6 +46,8 @@ class AetherSettings(dg.Resolvable):
         secret_store: URL of the secret store for documents which name none.
         keys: Where the keys are with which state is sealed: `env:NAME`, `file:PATH`,
             `cmd:COMMAND`; the first seals, all open. Never a key itself.
+        live_url: Where people reach the live page of the deployment's sidecar; Dagster's UI then
+            links to each execution there. Without a token, which everybody in the UI could read.
     """
 
     journal: str | None = None
@@ -54,6 +57,7 @@ class AetherSettings(dg.Resolvable):
     hooks: tuple[str, ...] = ()
     secret_store: str | None = None
     keys: tuple[str, ...] = ()
+    live_url: str | None = None
 
     def with_environment(self, environ: Mapping[str, str]) -> Self:
         """Returns these settings, overridden by the `AETHERSCRIPT_…` variables which are set.

@@ -5,10 +5,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import dagster as dg
 import pytest
 from pydantic import ValidationError
 
-from aether_dagster import AetherPipelineComponent
+from aether_dagster import AetherPipelineComponent, Step
+from aether_dagster.script import Document
+from tests.orchestration.pipelines import specs, write
 
 PROJECT = """
 [project]
@@ -44,19 +47,23 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "home").mkdir()
     (folder / "home" / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
     component = "aether_dagster.AetherPipelineComponent"
-    scaffolded = dg(folder, "scaffold", "defs", component, "nightly-load")
+    scaffolded = command(folder, "scaffold", "defs", component, "nightly-load")
     assert scaffolded.returncode == 0, scaffolded.stderr
     return folder
 
 
-def dg(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
+def command(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
     """Runs `dg` in a project, without an instance of ours or the caller's."""
     environ = {k: v for k, v in os.environ.items() if not k.startswith("AETHERSCRIPT_")}
     environ["DAGSTER_HOME"] = str(folder / "home")
     environ["COLUMNS"] = "200"
-    command = Path(sys.executable).parent / "dg"
     return subprocess.run(
-        [command, *arguments], cwd=folder, env=environ, capture_output=True, text=True, check=False
+        [Path(sys.executable).parent / "dg", *arguments],
+        cwd=folder,
+        env=environ,
+        capture_output=True,
+        text=True,
+        check=False,
     )
 
 
@@ -65,16 +72,16 @@ def component(project: Path) -> Path:
 
 
 def test_dg_lists_the_component(project: Path) -> None:
-    listed = dg(project, "list", "components", "--json")
+    listed = command(project, "list", "components", "--json")
     assert "aether_dagster.AetherPipelineComponent" in listed.stdout
 
 
 def test_what_was_scaffolded_passes_its_checks_and_runs(project: Path) -> None:
     names = sorted(path.name for path in component(project).iterdir())
     assert names == ["defs.yaml", "nightly-load.aether.yaml"]
-    checked = dg(project, "check", "defs")
+    checked = command(project, "check", "defs")
     assert checked.returncode == 0, checked.stdout + checked.stderr
-    launched = dg(project, "launch", "--job", "nightly_load")
+    launched = command(project, "launch", "--job", "nightly_load")
     assert launched.returncode == 0, launched.stderr
     assert "The average is 3.8" in launched.stdout + launched.stderr
 
@@ -86,7 +93,7 @@ def test_dg_shows_a_documents_problems_with_file_line_and_column(project: Path) 
         good.replace("python/call", "python/cal").replace("steps.numb", "steps.nub")
     )
     try:
-        checked = dg(project, "check", "defs")
+        checked = command(project, "check", "defs")
     finally:
         document.write_text(good)
     lines = good.splitlines()
@@ -104,3 +111,70 @@ def test_a_setting_which_there_is_not_is_refused() -> None:
     attributes = {"pipeline": "x.aether.yaml", "settings": {"jornal": "x.db"}}
     with pytest.raises(ValidationError, match=r"settings\..*jornal"):
         AetherPipelineComponent.from_attributes_dict(attributes=attributes)
+
+
+def built(tmp_path: Path, **attributes: object) -> dg.Definitions:
+    """The definitions of a component, as its `defs.yaml` with these attributes gives them."""
+    given = {"pipeline": str(write(tmp_path)), **attributes}
+    component = AetherPipelineComponent.from_attributes_dict(attributes=given)
+    return dg.build_defs_for_component(component)
+
+
+def test_translation_changes_what_assets_are_by_templates(tmp_path: Path) -> None:
+    translation = {
+        "key": "finance/{{ pipeline }}/{{ step.id }}",
+        "group_name": "{{ document.pipeline.metadata.labels.criticality }}",
+        "tags": {"retries": "{{ step.retries }}"},
+        "automation_condition": "{{ automation_condition.eager() }}",
+        "deps": ["raw/orders"],
+    }
+    found = specs(built(tmp_path, translation=translation))
+    assert sorted(found) == [
+        "finance/tiny-one/first",
+        "finance/tiny-one/second-step",
+        "finance/tiny-one/third",
+        "raw/orders",
+    ]
+    spec = found["finance/tiny-one/second-step"]
+    assert (spec.group_name, spec.tags["retries"]) == ("high", "2")
+    assert spec.automation_condition == dg.AutomationCondition.eager()
+    assert {dep.asset_key.to_user_string() for dep in spec.deps} == {
+        "finance/tiny-one/first",
+        "raw/orders",
+    }
+    assert spec.metadata["aether/step"] == "second-step"
+    assert "aetherscript" in spec.kinds
+
+
+def test_partitions_are_declared_for_all_steps_or_by_translation(tmp_path: Path) -> None:
+    daily = {"type": "daily", "start_date": "2024-05-01"}
+    for attributes in ({"partitions_def": daily}, {"translation": {"partitions_def": daily}}):
+        definitions = built(tmp_path, **attributes)
+        job = definitions.resolve_job_def("tiny_one")
+        assert job.partitions_def == dg.DailyPartitionsDefinition("2024-05-01")
+    static = {"type": "static", "partition_keys": ["a", "b"]}
+    ops = built(tmp_path, partitions_def=static, as_ops=True).resolve_job_def("tiny_one")
+    assert ops.partitions_def == dg.StaticPartitionsDefinition(["a", "b"])
+
+
+class Finance(AetherPipelineComponent):
+    """A team's own."""
+
+    region: str = "eu"
+
+    def get_asset_spec(self, document: Document, step: Step) -> dg.AssetSpec:
+        spec = super().get_asset_spec(document, step)
+        return spec.replace_attributes(group_name=f"finance_{self.region}")
+
+
+def test_a_subclass_overrides_specs_and_adds_attributes(tmp_path: Path) -> None:
+    attributes = {
+        "pipeline": str(write(tmp_path)),
+        "region": "us",
+        "translation": {"description": "{{ spec.description or step.id }}"},
+    }
+    component = Finance.from_attributes_dict(attributes=attributes)
+    found = specs(dg.build_defs_for_component(component))
+    assert {spec.group_name for spec in found.values()} == {"finance_us"}
+    assert found["tiny_one/first"].description == "Say two numbers"
+    assert found["tiny_one/third"].description == "third"

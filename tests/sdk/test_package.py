@@ -41,4 +41,6 @@ def test_every_public_name_is_there() -> None:
         "NodeStatus",
         "Mutation",
         "Report",
+        "OutputCheck",
+        "StepDefinition",
     }

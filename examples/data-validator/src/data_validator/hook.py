@@ -28,15 +28,18 @@ class OutputRules(StateHook):
                 self._check(node.strip("`"), mutation, place)
 
     def _check(self, step: str, mutation: Mutation, place: str) -> None:
-        rules = json.loads(_path(place).read_text(encoding="utf-8")).get(step)
+        rules = rules_of(place, step)
         if rules is None:
             return
-        problems = Rules.from_json(rules).problems(mutation.value)
+        problems = rules.problems(mutation.value)
         if problems:
             raise StateVeto(f"the output of {step!r} breaks its rules: {'; '.join(problems)}")
         self.logger.info("The output of %s keeps its rules", step)
 
 
-def _path(place: str) -> Path:
+def rules_of(place: str, step: str) -> Rules | None:
+    """Returns the rules of a step in the file of all; None where it has none."""
     address = urlsplit(place)
-    return Path(unquote(address.path)) if address.scheme == "file" else Path(place)
+    file = Path(unquote(address.path)) if address.scheme == "file" else Path(place)
+    members = json.loads(file.read_text(encoding="utf-8")).get(step)
+    return None if members is None else Rules.from_json(members)

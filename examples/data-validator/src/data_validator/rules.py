@@ -34,6 +34,19 @@ class Rules:
                 raise ValueError(f"there is no rule {name!r}; there are {', '.join(known)}")
         return cls(**members)
 
+    def by_kind(self) -> dict[str, "Rules"]:
+        """Returns each of the rules which are set as rules of their own, by its name."""
+        return {name: Rules(**{name: value}) for name, value in self._given().items()}
+
+    @property
+    def description(self) -> str:
+        """What is set, in words."""
+        return "; ".join(f"{name}: {value}" for name, value in self._given().items())
+
+    def _given(self) -> dict[str, Any]:
+        values = {field.name: (getattr(self, field.name), field.default) for field in fields(self)}
+        return {name: value for name, (value, default) in values.items() if value != default}
+
     def problems(self, table: Any) -> list[str]:
         """Returns what is wrong with a table, in sentences."""
         try:
