@@ -7,7 +7,7 @@ from typing import Any
 import dagster as dg
 
 from aether_dagster.orchestration.checks import check_specs
-from aether_dagster.orchestration.names import job_name
+from aether_dagster.orchestration.names import asset_input, job_name
 from aether_dagster.orchestration.node import OUTPUT
 from aether_dagster.orchestration.ops import Body, ordered, step_op
 from aether_dagster.orchestration.pipeline import CompiledPipeline
@@ -65,6 +65,7 @@ def asset_definitions(
     for step in ordered(document):
         spec = specs[step.id]
         keys = {dagster_name(name): specs[name].key for name in document.dependencies[step.id]}
+        keys |= {asset_input(name): _key(name) for name in document.assets.get(step.id, ())}
         foreign = {
             "after__" + dagster_name("__".join(dep.asset_key.path)): dep.asset_key
             for dep in spec.deps
@@ -95,8 +96,13 @@ def _asset_deps(
     document: Document, step: Step, specs: Mapping[str, dg.AssetSpec]
 ) -> list[dg.AssetDep]:
     given = {dep.asset_key: dep for dep in specs[step.id].deps}
-    ours = (specs[upstream].key for upstream in document.dependencies[step.id])
-    return [*given.values(), *(dg.AssetDep(key) for key in ours if key not in given)]
+    keys = [specs[upstream].key for upstream in document.dependencies[step.id]]
+    keys += map(_key, document.assets.get(step.id, ()))
+    return [*given.values(), *(dg.AssetDep(key) for key in keys if key not in given)]
+
+
+def _key(asset: str) -> dg.AssetKey:
+    return dg.AssetKey(asset.split("/"))
 
 
 def _code_references(document: Document, index: int) -> dict[str, Any]:

@@ -4,12 +4,14 @@
 """
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import dagster as dg
 
 from aether_dagster.orchestration.compat import ReconstructableJob, reconstructable_job
 from aether_dagster.orchestration.compiler import compile_documents, read_all
+from aether_dagster.orchestration.io_manager import IO_MANAGER_KEY
 from aether_dagster.orchestration.names import job_name
 from aether_dagster.orchestration.settings import AetherSettings
 from aether_dagster.script import Document
@@ -27,7 +29,8 @@ def defs() -> dg.Definitions:
     """
     paths = [path for path in os.environ.get(PIPELINES_VARIABLE, "").split(os.pathsep) if path]
     settings = AetherSettings().with_environment(os.environ).anchored(Path.cwd())
-    return compile_documents(read_all(*paths), settings=settings)
+    documents = read_all(*paths)
+    return _with_assets_of_others(documents, compile_documents(documents, settings=settings))
 
 
 def load_repository(
@@ -44,12 +47,39 @@ def load_repository(
     Raises:
         ScriptError: The document is wrong.
     """
-    return compile_documents(
-        read_all(path, variables=variables),
+    documents = read_all(path, variables=variables)
+    definitions = compile_documents(
+        documents,
         as_ops=as_ops,
         settings=AetherSettings.from_json(settings),
         hook_sensors=False,
-    ).get_repository_def()
+    )
+    return _with_assets_of_others(documents, definitions).get_repository_def()
+
+
+def _with_assets_of_others(
+    documents: Sequence[Document], definitions: dg.Definitions
+) -> dg.Definitions:
+    """Adds the assets whose values steps take and nobody here makes.
+
+    Their values are those which `AetherIOManager` stored last. In a team's own code location
+    Dagster knows the assets themselves, and how each is loaded.
+    """
+    made = {
+        key
+        for assets in definitions.assets or ()
+        if isinstance(assets, dg.AssetsDefinition)
+        for key in assets.keys
+    }
+    taken = {
+        dg.AssetKey(name.split("/"))
+        for document in documents
+        for assets in document.assets.values()
+        for name in assets
+    }
+    metadata = {"dagster/io_manager_key": IO_MANAGER_KEY}
+    others = [dg.AssetSpec(key, metadata=metadata) for key in sorted(taken - made)]
+    return dg.Definitions.merge(definitions, dg.Definitions(assets=others))
 
 
 def reconstructable_pipeline(

@@ -16,7 +16,7 @@ from aether_dagster.orchestration.compat import allow_depth, disable_dagster_war
 from aether_dagster.orchestration.connectors import connector_resources
 from aether_dagster.orchestration.executor import aether_executor
 from aether_dagster.orchestration.io_manager import IO_MANAGER_KEY, aether_io_manager
-from aether_dagster.orchestration.names import check_names
+from aether_dagster.orchestration.names import check_assets, check_names
 from aether_dagster.orchestration.node import NodeBody
 from aether_dagster.orchestration.ops import Body, op_definitions
 from aether_dagster.orchestration.pipeline import CompiledPipeline
@@ -148,6 +148,7 @@ def compile_documents(
             allow_depth(_longest_chain(document))
             specs = {} if as_ops else asset_specs(document, translator, partitions_def)
             keys = {step: tuple(spec.key.path) for step, spec in specs.items()}
+            check_assets(document, keys)
             directory = Path(document.file).absolute().parent
             pipeline = CompiledPipeline(document, settings, directory, keys)
             plugins = document.pipeline.plugins

@@ -1,6 +1,6 @@
 """Names of jobs, ops and resources, and whether documents can share a code location (spec 7)."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from aether_dagster.errors import Problem, ScriptError
@@ -27,6 +27,11 @@ def connector_resource_key(pipeline: str, connector: str) -> str:
     return f"aether_{dagster_name(pipeline)}_{dagster_name(connector)}"
 
 
+def asset_input(asset: str) -> str:
+    """Returns the name of the input by which a step is given an asset of others, `a/b`."""
+    return "asset__" + dagster_name(asset.replace("/", "__"))
+
+
 def check_names(documents: Sequence[Document]) -> None:
     """Checks what the language's own rules cannot: names which documents would share in Dagster.
 
@@ -46,6 +51,34 @@ def check_names(documents: Sequence[Document]) -> None:
                 problems.append(_problem(document, claim.path, message[:1].upper() + message[1:]))
                 if claim.kind == "job":
                     break
+    if problems:
+        raise ScriptError(problems)
+
+
+def check_assets(document: Document, keys: Mapping[str, tuple[str, ...]]) -> None:
+    """Checks the assets whose values steps take: whether they are others', and can be waited for.
+
+    Args:
+        document: The document.
+        keys: The asset key of each step; empty where steps are ops, which wait for no asset.
+
+    Raises:
+        ScriptError: With every step which takes what it cannot.
+    """
+    own = {"/".join(key): step for step, key in keys.items()}
+    problems: list[Problem] = []
+    for step, assets in document.assets.items():
+        path = (*document.step_path(step), "args")
+        for asset in assets:
+            if not keys:
+                told = "an op waits for no asset; compile the pipeline to assets"
+            elif asset in own:
+                told = f"this pipeline makes it; write ${{steps.{own[asset]}.output}}"
+            else:
+                continue
+            problems.append(
+                _problem(document, path, f"${{assets.{asset}}} cannot stand here: {told}")
+            )
     if problems:
         raise ScriptError(problems)
 

@@ -12,7 +12,7 @@ from aether_dagster.manager import Execution
 from aether_dagster.manager.ending import RETRYING
 from aether_dagster.orchestration.checks import check_results
 from aether_dagster.orchestration.compat import ExecutionInterrupted, retries_enabled
-from aether_dagster.orchestration.names import connector_resource_key
+from aether_dagster.orchestration.names import asset_input, connector_resource_key
 from aether_dagster.orchestration.pipeline import CompiledPipeline
 from aether_dagster.orchestration.runtime import open_execution, secrets_of
 from aether_dagster.script import Step, dagster_name
@@ -132,6 +132,8 @@ class NodeBody:
             upstream: inputs[dagster_name(upstream)]
             for upstream in document.data_dependencies[step.id]
         }
+        for asset in document.assets.get(step.id, ()):
+            outputs[f"assets.{asset}"] = inputs[asset_input(asset)]
         try:
             secret = secrets_of(execution, self.pipeline)
             arguments = execution.resolved.arguments(

@@ -6,7 +6,7 @@ import dagster as dg
 
 from aether_dagster.orchestration.connectors import connector_keys
 from aether_dagster.orchestration.io_manager import IO_MANAGER_KEY
-from aether_dagster.orchestration.names import job_name, op_name
+from aether_dagster.orchestration.names import asset_input, job_name, op_name
 from aether_dagster.orchestration.node import OUTPUT, NodeBody
 from aether_dagster.orchestration.pipeline import CompiledPipeline
 from aether_dagster.orchestration.translator import pipeline_metadata, run_tags, step_tags
@@ -76,11 +76,12 @@ def step_op(
         dagster_name(upstream): _DATA if upstream in data else _ORDER
         for upstream in document.dependencies[step.id]
     }
+    values = dict.fromkeys(map(asset_input, document.assets.get(step.id, ())), _DATA)
     return dg.OpDefinition(
         compute_fn=body(pipeline, step),
         name=op_name(document, step.id),
         description=step.description,
-        ins={**inputs, **dict.fromkeys(after, _ORDER)},
+        ins={**inputs, **values, **dict.fromkeys(after, _ORDER)},
         outs={OUTPUT: dg.Out(io_manager_key=IO_MANAGER_KEY), **dict.fromkeys(checks, _TOLD)},
         required_resource_keys=set(connector_keys(document, step)),
         code_version=document.step_hash(step.id),

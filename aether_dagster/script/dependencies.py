@@ -25,9 +25,11 @@ from aether_dagster.script.rules import HOOK_EVENTS, items_at, mapping_at, named
 _EVERYWHERE: tuple[Kind, ...] = ("name", "system", "metadata", "file")
 _WITH_SECRETS: tuple[Kind, ...] = (*_EVERYWHERE, "secret")
 _ALL: tuple[Kind, ...] = (*_WITH_SECRETS, "step")
+_OF_STEPS: tuple[Kind, ...] = (*_ALL, "asset")
 
 _WHY_NOT = {
     "step": "no step has run when this is resolved",
+    "asset": "only steps wait for assets",
     "secret": "what stands here is kept in the journal",
 }
 _MAX_SHOWN = 12
@@ -41,6 +43,7 @@ class Links:
         order: Step ids, topological, ties in document order.
         dependencies: What each step waits for, in document order.
         data_dependencies: Those of them whose output it takes.
+        assets: The assets of others whose values a step takes, by its id.
         names: Environment variables which are read outside `connectors`.
         connector_names: Environment variables which `connectors` read.
         secret_names: Environment variables whose values are secret.
@@ -52,6 +55,7 @@ class Links:
     order: tuple[str, ...]
     dependencies: dict[str, tuple[str, ...]]
     data_dependencies: dict[str, tuple[str, ...]]
+    assets: dict[str, tuple[str, ...]]
     names: frozenset[str]
     connector_names: frozenset[str]
     secret_names: frozenset[str]
@@ -111,6 +115,7 @@ class _Linker:
         self._connector_names: set[str] = set()
         self._secrets: set[str] = set()
         self._files: set[str] = set()
+        self._assets: dict[str, tuple[str, ...]] = {}
         self._edges: dict[tuple[str, str], Path] = {}
 
     def link(self) -> Links:
@@ -138,6 +143,7 @@ class _Linker:
             order,
             all_,
             data,
+            self._assets,
             frozenset(self._names),
             frozenset(self._connector_names),
             secret_names,
@@ -213,11 +219,14 @@ class _Linker:
             name = step.get("id")
             path: Path = ("pipeline", "steps", index)
             taken: set[str] = set()
-            for where, reference in self._references(step.get("args"), (*path, "args"), _ALL):
+            assets: dict[str, None] = {}
+            for where, reference in self._references(step.get("args"), (*path, "args"), _OF_STEPS):
                 self._note_name(reference)
                 if reference.kind == "step" and reference.name in self._steps:
                     taken.add(reference.name)
                     self._edges.setdefault((str(name), reference.name), where)
+                elif reference.kind == "asset":
+                    assets[reference.name] = None
             after = set(taken)
             for position, dependency in enumerate(items_at(step, "dependsOn")):
                 if not isinstance(dependency, str):
@@ -229,6 +238,8 @@ class _Linker:
                 else:
                     self._unknown_step(where, dependency)
             if isinstance(name, str) and self._steps[name] == index:
+                if assets:
+                    self._assets[name] = tuple(assets)
                 data[name] = tuple(sorted(taken, key=self._index.__getitem__))
                 all_[name] = tuple(sorted(after, key=self._index.__getitem__))
         return data, all_

@@ -87,6 +87,11 @@ class Document:
         """The steps whose output each step takes, by id."""
         return self.links.data_dependencies
 
+    @property
+    def assets(self) -> Mapping[str, tuple[str, ...]]:
+        """The assets of others whose values steps take, `a/b` for a key of two parts, by id."""
+        return self.links.assets
+
     @cached_property
     def _steps(self) -> dict[str, tuple[int, Step]]:
         return {step.id: (index, step) for index, step in enumerate(self.pipeline.steps)}

@@ -16,7 +16,7 @@ SYSTEM_NAMES = ("TIMESTAMP_UTC", "EXECUTION_ID", "PARTITION_KEY")
 METADATA_NAMES = ("NAME", "VERSION", "DESCRIPTION", "OWNERS", "LABELS")
 RESERVED_NAMES = frozenset((*SYSTEM_NAMES, "METADATA", "steps", "secrets", "file"))
 
-Kind = Literal["name", "system", "metadata", "step", "secret", "file"]
+Kind = Literal["name", "system", "metadata", "step", "asset", "secret", "file"]
 Keys = tuple[str | int, ...]
 
 
@@ -26,8 +26,8 @@ class Reference:
 
     Attributes:
         kind: `name` is a variable or an environment variable.
-        name: The variable, system name, metadata key, step id, secret, or file path.
-        keys: What follows `.output` of a step, or a metadata key.
+        name: The variable, system name, metadata key, step id, asset key, secret, or file path.
+        keys: What follows `.output` of a step, an asset key, or a metadata key.
         text: The reference as it stands in the document.
         ordinal: Which `${` of its string it is, from 0; literal `$${` are counted too.
     """
@@ -55,6 +55,7 @@ Template = tuple[str | Reference, ...]
 _OPENING = re.compile(r"\$?\$\{")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _STEP = re.compile(r"steps\.([A-Za-z_][A-Za-z0-9_-]*)\.output(.*)", re.DOTALL)
+_ASSET = re.compile(r"assets\.([A-Za-z0-9_-]+(?:/[A-Za-z0-9_-]+)*)(.*)", re.DOTALL)
 _SECRET = re.compile(r"secrets\.([A-Za-z0-9_][A-Za-z0-9_./-]*)")
 _METADATA = re.compile(r"METADATA\.([A-Za-z]+)(.*)", re.DOTALL)
 _KEY = re.compile(r"""\.([^\s.\[\]{}"'$]+)|\[(-?[0-9]{1,9})\]|\["([^"]*)"\]|\['([^']*)'\]""")
@@ -222,6 +223,10 @@ def _reference(inside: str, whole: str, ordinal: int) -> Reference | Fault:
         keys = _keys(match[2])
         if keys is not None:
             return Reference("step", match[1], keys, whole, ordinal)
+    elif match := _ASSET.fullmatch(inside):
+        keys = _keys(match[2])
+        if keys is not None:
+            return Reference("asset", match[1], keys, whole, ordinal)
     elif match := _SECRET.fullmatch(inside):
         return Reference("secret", match[1], (), whole, ordinal)
     elif inside.startswith("file.") and len(inside) > 5:
@@ -267,6 +272,9 @@ def _fault(inside: str, whole: str, ordinal: int) -> Fault:
         if step and not after.startswith("output"):
             suggestion = f"${{steps.{step}.output}}"
         return Fault(ordinal, "This is no reference to a step", shown, expected, suggestion)
+    if head == "assets":
+        expected = "${assets.<key>}, the key's parts joined by '/', with .key and [index] after it"
+        return Fault(ordinal, "This is no reference to an asset", shown, expected)
     if head == "secrets":
         return Fault(ordinal, "This is no reference to a secret", shown, "${secrets.NAME}")
     if head == "file":

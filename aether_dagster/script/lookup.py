@@ -138,7 +138,7 @@ class Lookup:
             return follow(resolved.system["METADATA"], (name, *reference.keys))
         if reference.kind == "file":
             return resolved.files[name]
-        if reference.kind == "step":
+        if reference.kind in ("step", "asset"):
             return self._output(reference, where)
         if name in resolved.document.pipeline.variables:
             return self.variable(name)
@@ -151,17 +151,19 @@ class Lookup:
         return ""
 
     def _output(self, reference: Reference, where: Keys) -> Any:
-        if reference.name not in self._outputs:
-            message = f"{reference.text}: step {reference.name!r} left no output"
+        name = reference.name if reference.kind == "step" else f"assets.{reference.name}"
+        if name not in self._outputs:
+            message = f"{reference.text}: {reference.kind} {reference.name!r} left no output"
             self._findings.add(where, message, ordinal=reference.ordinal)
             return None
         try:
-            return follow(self._outputs[reference.name], reference.keys)
+            return follow(self._outputs[name], reference.keys)
         except NoSuchKey as error:
             known = error.known
+            what = "output" if reference.kind == "step" else "value"
             self._findings.add(
                 where,
-                f"{reference.text}: the output of {reference.name!r} has no {error.key!r}",
+                f"{reference.text}: the {what} of {reference.name!r} has no {error.key!r}",
                 found=", ".join(known[:20]) or "nothing" if known is not None else "no mapping",
                 suggestion=self._findings.nearest(str(error.key), known or ()),
                 ordinal=reference.ordinal,

@@ -136,7 +136,8 @@ class Resolved(Values):
 
         Args:
             step_id: The step.
-            outputs: Outputs by step id, at least of its `data_dependencies`.
+            outputs: Outputs by step id, at least of its `data_dependencies`; and values of
+                assets, as `assets.<key>`.
             secret: Gives a secret by name; a LookupError says that there is none.
             environ: This process's environment, for the secret variables.
 
