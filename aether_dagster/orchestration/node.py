@@ -179,9 +179,7 @@ class NodeBody:
             self._check(execution, value, checked)
         return value
 
-    def _check(
-        self, execution: Execution, value: Any, checked: list[dg.AssetCheckResult]
-    ) -> None:
+    def _check(self, execution: Execution, value: Any, checked: list[dg.AssetCheckResult]) -> None:
         checks = self.pipeline.checks.get(self.step.id, ())
         if checks:
             key = self.pipeline.asset_keys[self.step.id]
