@@ -1,8 +1,12 @@
 """AetherPipelineComponent in a project, as `dg` sees it."""
 
 import os
+import signal
 import subprocess
 import sys
+import time
+import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 
 import dagster as dg
@@ -10,57 +14,55 @@ import pytest
 from pydantic import ValidationError
 
 from aether_dagster import AetherPipelineComponent, Step
+from aether_dagster.journal import Journal
 from aether_dagster.script import Document
+from tests.orchestration.deployment import LIMIT, PATIENT, free_port
 from tests.orchestration.pipelines import specs, write
-
-PROJECT = """
-[project]
-name = "team"
-version = "0"
-[tool.dg]
-directory_type = "project"
-[tool.dg.project]
-root_module = "team"
-code_location_target_module = "team.definitions"
-[tool.dg.cli.telemetry]
-enabled = false
-"""
-DEFINITIONS = """
-from pathlib import Path
-import dagster as dg
-
-@dg.definitions
-def defs():
-    return dg.load_from_defs_folder(path_within_project=Path(__file__).parent)
-"""
+from tests.page.conftest import browsing, chromium
 
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A team's project with one component, made by `dg scaffold defs`."""
-    folder = tmp_path_factory.mktemp("project")
-    (folder / "pyproject.toml").write_text(PROJECT)
-    (folder / "team" / "defs").mkdir(parents=True)
-    (folder / "team" / "__init__.py").touch()
-    (folder / "team" / "definitions.py").write_text(DEFINITIONS)
-    (folder / "team" / "defs" / "__init__.py").touch()
-    (folder / "home").mkdir()
-    (folder / "home" / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
-    component = "aether_dagster.AetherPipelineComponent"
-    scaffolded = command(folder, "scaffold", "defs", component, "nightly-load")
+    """A team's new project, as Dagster makes it, with one component."""
+    parent = tmp_path_factory.mktemp("projects")
+    (parent / "dg.toml").write_text("[cli.telemetry]\nenabled = false\n")
+    (parent / "home").mkdir()
+    (parent / "home" / "dagster.yaml").write_text(
+        "telemetry: {enabled: false}\nnux: {enabled: false}\n"
+    )
+    folder = parent / "shop"
+    created = command(folder, "project", "--no-uv-sync", "shop", program="create-dagster")
+    assert created.returncode == 0, created.stderr
+    # Beside the product as it is installed here; `uv sync` would fetch all of Dagster anew.
+    scaffolded = command(
+        folder, "scaffold", "defs", "aether_dagster.AetherPipelineComponent", "nightly-load"
+    )
     assert scaffolded.returncode == 0, scaffolded.stderr
     return folder
 
 
-def command(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
-    """Runs `dg` in a project, without an instance of ours or the caller's."""
-    environ = {k: v for k, v in os.environ.items() if not k.startswith("AETHERSCRIPT_")}
-    environ["DAGSTER_HOME"] = str(folder / "home")
-    environ["COLUMNS"] = "200"
+def environment(folder: Path) -> dict[str, str]:
+    """Of a process in a project, without an instance of ours or the caller's."""
+    others = ("AETHERSCRIPT_", "DAGSTER_")
+    environ = {name: text for name, text in os.environ.items() if not name.startswith(others)}
+    return environ | {
+        "PATH": os.pathsep.join([str(Path(sys.executable).parent), environ.get("PATH", "")]),
+        "PYTHONPATH": str(folder / "src"),
+        "DAGSTER_HOME": str(folder.parent / "home"),
+        "DG_CLI_CONFIG": str(folder.parent / "dg.toml"),
+        "COLUMNS": "200",
+        **PATIENT,
+    }
+
+
+def command(
+    folder: Path, *arguments: str, program: str = "dg"
+) -> "subprocess.CompletedProcess[str]":
+    """Runs `dg`, or another program, in a project; or beside it, before it is there."""
     return subprocess.run(
-        [Path(sys.executable).parent / "dg", *arguments],
-        cwd=folder,
-        env=environ,
+        [Path(sys.executable).parent / program, *arguments],
+        cwd=folder if folder.exists() else folder.parent,
+        env=environment(folder),
         capture_output=True,
         text=True,
         check=False,
@@ -68,7 +70,7 @@ def command(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]"
 
 
 def component(project: Path) -> Path:
-    return project / "team" / "defs" / "nightly-load"
+    return project / "src" / "shop" / "defs" / "nightly-load"
 
 
 def test_dg_lists_the_component(project: Path) -> None:
@@ -76,14 +78,71 @@ def test_dg_lists_the_component(project: Path) -> None:
     assert "aether_dagster.AetherPipelineComponent" in listed.stdout
 
 
-def test_what_was_scaffolded_passes_its_checks_and_runs(project: Path) -> None:
+def test_what_was_scaffolded_passes_its_checks(project: Path) -> None:
     names = sorted(path.name for path in component(project).iterdir())
     assert names == ["defs.yaml", "nightly-load.aether.yaml"]
     checked = command(project, "check", "defs")
     assert checked.returncode == 0, checked.stdout + checked.stderr
-    launched = command(project, "launch", "--job", "nightly_load")
-    assert launched.returncode == 0, launched.stderr
-    assert "The average is 3.8" in launched.stdout + launched.stderr
+
+
+@pytest.mark.browser
+@pytest.mark.timeout(900)
+def test_dg_dev_shows_it_and_a_browser_runs_it(project: Path) -> None:
+    pytest.importorskip("playwright", reason="needs the package playwright")
+    if chromium() is None:
+        pytest.skip("needs a Chromium: apt-get install chromium, or set CHROMIUM to its path")
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    with (project.parent / "dev.log").open("wb") as log:
+        server = subprocess.Popen(
+            [Path(sys.executable).parent / "dg", "dev", "--host", "127.0.0.1", "--port", str(port)],
+            cwd=project,
+            env=environment(project),
+            stdout=log,
+            stderr=log,
+        )
+    try:
+        wait_until(lambda: answers(url), project.parent / "dev.log")
+        with browsing() as browser:
+            page = browser.new_page(viewport={"width": 1280, "height": 860})
+            page.set_default_timeout(240_000)
+            page.goto(f"{url}/locations/shop/asset-groups/nightly_load/lineage")
+            page.get_by_role("button", name="Materialize all").click()
+            page.goto(f"{url}/runs")
+            page.get_by_text("Success", exact=True).first.wait_for()
+            page.goto(f"{url}/assets/nightly_load/report?view=events")
+            page.get_by_text("The average is 3.8").first.wait_for()
+            page.get_by_text("aether/execution_time").first.wait_for()
+    finally:
+        # Its own processes end with it: the webserver, the daemon and the code location.
+        server.send_signal(signal.SIGINT)
+        server.wait(120)
+    with Journal.open(f"sqlite:///{project.parent}/home/aether_journal.db") as journal:
+        (record,) = journal.executions()
+        state = journal.state(record.pipeline_id)
+        assert journal.record(record.pipeline_id).finalized is not None
+    assert {name: node["status"] for name, node in state["nodes"].items()} == {
+        "numbers": "succeeded",
+        "average": "succeeded",
+        "report": "succeeded",
+    }
+
+
+def answers(url: str) -> bool:
+    """Whether a webserver is there."""
+    try:
+        with urllib.request.urlopen(f"{url}/server_info", timeout=30) as response:
+            return bool(response.status == 200)
+    except OSError:
+        return False
+
+
+def wait_until(met: Callable[[], bool], log: Path) -> None:
+    """Waits for a server; tells what it printed if it never comes."""
+    give_up = time.monotonic() + LIMIT
+    while not met():
+        assert time.monotonic() < give_up, log.read_text()
+        time.sleep(0.3)
 
 
 def test_dg_shows_a_documents_problems_with_file_line_and_column(project: Path) -> None:

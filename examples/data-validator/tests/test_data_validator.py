@@ -5,11 +5,11 @@ import logging
 from types import SimpleNamespace
 
 import pytest
-from data_validator import check
+from data_validator import DataValidator, check
 from data_validator.hook import OutputRules
 from data_validator.rules import Rules
 
-from aethersdk import StateVeto
+from aethersdk import StateVeto, StepDefinition
 from aethersdk.testing import HookTester
 
 GOOD = [{"id": 1, "amount": 2.5}, {"id": 2, "amount": 0}]
@@ -66,3 +66,23 @@ def test_the_step_type_checks_rows():
 def test_a_rule_which_is_not_known_is_told():
     with pytest.raises(ValueError, match="no rule 'min_row'"):
         Rules.from_json({"min_row": 1})
+
+
+def test_each_kind_of_rule_is_a_check(tmp_path):
+    file = tmp_path / "rules.json"
+    file.write_text(json.dumps({"extract": {"max_rows": 0, "unique": ["id"]}}))
+    artifacts = {"data_rules": file.as_uri()}
+    step = StepDefinition("sales", "extract", "core/echo", artifacts=artifacts)
+    most, unique = DataValidator().output_checks(step)
+    assert (most.name, most.description) == ("max_rows", "max_rows: 0")
+    assert most.problems(GOOD) == ["it has 2 rows, and may have 0"]
+    assert (unique.name, list(unique.problems(GOOD))) == ("unique", [])
+    other = StepDefinition("sales", "load", "core/echo", artifacts=artifacts)
+    assert list(DataValidator().output_checks(other)) == []
+
+
+def test_without_its_rules_it_checks_nothing(tmp_path):
+    gone = {"data_rules": str(tmp_path / "gone.json")}
+    for artifacts in ({}, gone):
+        step = StepDefinition("sales", "extract", "core/echo", artifacts=artifacts)
+        assert list(DataValidator().output_checks(step)) == []

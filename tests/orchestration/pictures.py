@@ -1,0 +1,108 @@
+"""Takes the pictures of Dagster's UI in `docs/images`: `python -m tests.orchestration.pictures`."""
+
+import json
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from tests.orchestration.deployment import Deployment
+from tests.orchestration.pipelines import write
+from tests.page.conftest import browsing
+
+ROOT = Path(__file__).parents[2]
+IMAGES = ROOT / "docs" / "images"
+SALES = """
+    version: "2.1"
+    metadata: {name: sales, description: The day's orders, owners: ["team:data"]}
+    plugins: [{name: DataValidator, version: ^1.4.0}]
+    context: {artifacts: {data_rules: %s/rules.json}}
+    pipeline:
+      steps:
+        - id: extract
+          type: core/echo
+          description: The orders of one day
+          args:
+            message:
+              - {id: 1, region: north, amount: 12.5}
+              - {id: 2, region: south, amount: 8.0}
+              - {id: 3, region: north, amount: 4.75}
+        - id: total
+          type: core/echo
+          args: {message: "${steps.extract.output[0].amount} in ${steps.extract.output[0].region}"}
+"""
+RULES = {
+    "extract": {"min_rows": 1, "not_null": ["id"], "unique": ["id"], "ranges": {"amount": [0, 100]}}
+}
+TEAM = """
+from pathlib import Path
+from aether_dagster import build_defs, build_state_hook_sensors
+HERE = Path(__file__).parent
+SENSORS = build_state_hook_sensors(HERE / "hooks")
+import dagster as dg
+from aether_dagster import aether_executor
+defs = dg.Definitions.merge(
+    build_defs(HERE / "sales.aether.yaml"),
+    dg.Definitions(sensors=SENSORS, executor=aether_executor),
+)
+"""
+
+
+def _prepare(folder: Path) -> None:
+    write(folder, SALES % folder, "sales.aether.yaml")
+    (folder / "rules.json").write_text(json.dumps(RULES))
+    (folder / "team.py").write_text(TEAM)
+    shutil.copytree(ROOT / "examples/data-validator", folder / "plugins/data-validator")
+    (folder / "hooks").mkdir()
+    shutil.copy(ROOT / "hooks/state_logger.py", folder / "hooks")
+
+
+def _ended(instance: dg.DagsterInstance, run_id: str) -> bool:
+    run = instance.get_run_by_id(run_id)
+    return run is not None and run.is_finished
+
+
+def _shoot(page: Any, url: str, seen: str, name: str) -> None:
+    page.goto(url)
+    page.get_by_text(seen).first.wait_for(timeout=180_000)
+    page.wait_for_timeout(4_000)
+    page.screenshot(path=IMAGES / f"{name}.png")
+    sys.stdout.write(f"{name}\n")
+    sys.stdout.flush()
+
+
+def main() -> None:
+    """Runs a pipeline in a deployment, and takes the pictures."""
+    folder = Path(tempfile.mkdtemp()) / "team"
+    _prepare(folder)
+    environ = {
+        "AETHERSCRIPT_STATE_HISTORY": str(folder / "executions"),
+        "AETHERSCRIPT_LIVE_URL": "https://live.example.com",
+    }
+    with Deployment(folder, "team", environ) as deployment:
+        deployment.start_daemon()
+        run_id = deployment.launch("__ASSET_JOB", ["sales", "extract"], ["sales", "total"])
+        with dg.DagsterInstance.from_config(str(deployment.home)) as instance:
+            deployment.wait_until(lambda: _ended(instance, run_id), "the end of the run")
+        asset, sensors = (
+            f"{deployment.url}/assets/sales/extract",
+            f"{deployment.url}/locations/team",
+        )
+        with browsing() as browser:
+            page = browser.new_page(viewport={"width": 1280, "height": 860})
+            page.set_default_timeout(180_000)
+            _shoot(page, f"{asset}?view=events", "aether/execution_time", "materialization")
+            _shoot(page, f"{asset}?view=checks", "DataValidator_unique", "checks")
+            _shoot(
+                page,
+                f"{sensors}/sensors/state_logger_state_hook_sensor",
+                "delivered",
+                "hook-sensor",
+            )
+
+
+if __name__ == "__main__":
+    main()
