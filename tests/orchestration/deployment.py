@@ -8,7 +8,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Self
@@ -142,8 +142,11 @@ class Deployment:
             json.dumps({"query": query, "variables": variables}).encode(),
             {"Content-Type": "application/json"},
         )
-        with urllib.request.urlopen(request, timeout=120) as response:
-            answer = json.load(response)
+        try:
+            with urllib.request.urlopen(request, timeout=120) as response:
+                answer = json.load(response)
+        except urllib.error.HTTPError as error:
+            raise AssertionError(error.read().decode()) from error
         assert "errors" not in answer, answer["errors"]
         (member,) = answer["data"].values()
         return member
@@ -152,14 +155,24 @@ class Deployment:
         self,
         job: str,
         *assets: list[str],
+        checks: Sequence[str] = (),
         config: Mapping[str, Any] | None = None,
         tags: Mapping[str, str] | None = None,
     ) -> str:
-        """Launches a run as the page's buttons and its launchpad do; returns the run's id."""
+        """Launches a run as the page's buttons and its launchpad do; returns the run's id.
+
+        Args:
+            job: The job; `__ASSET_JOB` is that of the asset graph.
+            assets: The assets; all of the job unless there are some.
+            checks: The first asset's checks; the page names all which it has.
+            config: The run's configuration.
+            tags: Its tags.
+        """
         selector = {**_repository(), "pipelineName": job}
         if assets:
             selector |= {"assetSelection": [{"path": path} for path in assets]}
-            selector |= {"assetCheckSelection": []}
+            handles = [{"assetKey": {"path": assets[0]}, "name": name} for name in checks]
+            selector |= {"assetCheckSelection": handles}
         params = {
             "selector": selector,
             "mode": "default",

@@ -84,24 +84,17 @@ def main() -> None:
     }
     with Deployment(folder, "team", environ) as deployment:
         deployment.start_daemon()
-        run_id = deployment.launch("__ASSET_JOB", ["sales", "extract"], ["sales", "total"])
+        checks = [f"DataValidator_{kind}" for kind in RULES["extract"]]
+        assets = [["sales", "extract"], ["sales", "total"]]
+        run_id = deployment.launch("__ASSET_JOB", *assets, checks=checks)
         with dg.DagsterInstance.from_config(str(deployment.home)) as instance:
             deployment.wait_until(lambda: _ended(instance, run_id), "the end of the run")
-        asset, sensors = (
-            f"{deployment.url}/assets/sales/extract",
-            f"{deployment.url}/locations/team",
-        )
+        asset = f"{deployment.url}/assets/sales/extract"
         with browsing() as browser:
             page = browser.new_page(viewport={"width": 1280, "height": 860})
             page.set_default_timeout(180_000)
             _shoot(page, f"{asset}?view=events", "aether/execution_time", "materialization")
             _shoot(page, f"{asset}?view=checks", "DataValidator_unique", "checks")
-            _shoot(
-                page,
-                f"{sensors}/sensors/state_logger_state_hook_sensor",
-                "delivered",
-                "hook-sensor",
-            )
 
 
 if __name__ == "__main__":

@@ -125,6 +125,11 @@ def test_each_kind_of_rule_is_a_check_with_its_result_also_of_what_is_refused(
     made = {event.asset_key.path[-1] for event in result.get_asset_materialization_events()}
     assert made == {"good", "free"}, "the state hook has refused the output of the other"
     assert checks["good/DataValidator_columns"].target_materialization_data is not None
+    job = definitions.resolve_implicit_global_asset_job_def()
+    good = [dg.AssetKey(["checked", "good"])]
+    alone = job.execute_in_process(instance=instance, asset_selection=good)
+    assert all(each.passed for each in alone.get_asset_check_evaluations())
+    assert len(alone.get_asset_check_evaluations()) == 3
 
 
 def test_without_rules_there_are_no_checks(tmp_path: Path) -> None:

@@ -93,6 +93,11 @@ class Team:
         assert found is not None
         return self.journal.record(found.pipeline_id)
 
+    def has_failed(self, run_id: str) -> bool:
+        """Whether Dagster has put a run down as failed, which is after we have."""
+        run = self.instance.get_run_by_id(run_id)
+        return run is not None and run.status == dg.DagsterRunStatus.FAILURE
+
     def _ended(self, run_id: str, pipeline: str) -> bool:
         found = self.journal.find(run_id, pipeline)
         return (
@@ -176,6 +181,7 @@ def team(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Team]:
         runs["aetherscript run"] = journal.record(executed).run_id
         # Its cause is mended, and what failed is run again.
         team.record(runs["flaky"], "flaky")
+        deployment.wait_until(lambda: team.has_failed(runs["flaky"]), "Dagster's word of it")
         (folder / "fixed").touch()
         runs["from failure"] = deployment.reexecute(runs["flaky"])
         runs["schedule"], runs["sensor"] = (
