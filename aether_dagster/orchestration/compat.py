@@ -63,6 +63,7 @@ from dagster._utils.error import serializable_error_info_from_exc_info as error_
 
 # Keeps an interrupt for the next place where it may be raised.
 from dagster._utils.interrupts import capture_interrupts
+
 # What integrations offer as `translation:` and `partitions_def:` in a `defs.yaml`; Dagster's own
 # packages import them from here.
 from dagster.components.resolved.core_models import (
