@@ -1,26 +1,34 @@
 """AetherPipelineComponent in a project, as `dg` sees it."""
 
 import os
+import signal
 import subprocess
 import sys
+import time
+import urllib.request
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pytest
 from pydantic import ValidationError
 
 from aether_dagster import AetherPipelineComponent, Step
+from aether_dagster.journal import Journal
 from aether_dagster.script import Document
-from tests.orchestration.deployment import PATIENT
+from tests.orchestration.deployment import LIMIT, PATIENT, free_port
 from tests.orchestration.pipelines import specs, write
+from tests.page.conftest import browsing, chromium
 
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A team's new project, as Dagster makes it, with one component."""
     parent = tmp_path_factory.mktemp("projects")
-    (parent / "dg.toml").write_text("[cli.telemetry]\nenabled = false\n")
     (parent / "home").mkdir()
+    # Not beside the project: it would make a workspace of the folder.
+    (parent / "home" / "dg.toml").write_text("[cli.telemetry]\nenabled = false\n")
     (parent / "home" / "dagster.yaml").write_text(
         "telemetry: {enabled: false}\nnux: {enabled: false}\n"
     )
@@ -43,7 +51,7 @@ def environment(folder: Path) -> dict[str, str]:
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), environ.get("PATH", "")]),
         "PYTHONPATH": str(folder / "src"),
         "DAGSTER_HOME": str(folder.parent / "home"),
-        "DG_CLI_CONFIG": str(folder.parent / "dg.toml"),
+        "DG_CLI_CONFIG": str(folder.parent / "home" / "dg.toml"),
         "COLUMNS": "200",
         **PATIENT,
     }
@@ -77,6 +85,75 @@ def test_what_was_scaffolded_passes_its_checks(project: Path) -> None:
     assert names == ["defs.yaml", "nightly-load.aether.yaml"]
     checked = command(project, "check", "defs")
     assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
+@pytest.mark.browser
+@pytest.mark.timeout(900)
+def test_dg_dev_shows_it_and_a_browser_runs_it(project: Path) -> None:
+    pytest.importorskip("playwright", reason="needs the package playwright")
+    if chromium() is None:
+        pytest.skip("needs a Chromium: apt-get install chromium, or set CHROMIUM to its path")
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    with (project.parent / "dev.log").open("wb") as log:
+        server = subprocess.Popen(
+            [Path(sys.executable).parent / "dg", "dev", "--host", "127.0.0.1", "--port", str(port)],
+            cwd=project,
+            env=environment(project),
+            stdout=log,
+            stderr=log,
+        )
+    try:
+        wait_until(lambda: answers(url), project.parent / "dev.log")
+        with browsing() as browser:
+            page = browser.new_page(viewport={"width": 1280, "height": 860})
+            page.set_default_timeout(240_000)
+            page.goto(f"{url}/locations/shop/asset-groups/nightly_load/lineage")
+            page.get_by_role("button", name="Materialize all").click()
+            page.goto(f"{url}/runs")
+            page.get_by_text("Success", exact=True).first.wait_for()
+            page.goto(f"{url}/assets/nightly_load/report?view=events")
+            page.get_by_text("The average is 3.8").first.wait_for()
+            page.get_by_text("aether/execution_time").first.wait_for()
+        # The project's own executor ran it, which is not ours: the sensor writes the end.
+        wait_until(lambda: _ended_of(project)[1] is not None, project.parent / "dev.log")
+    finally:
+        # Its own processes end with it: the webserver, the daemon and the code location.
+        server.send_signal(signal.SIGINT)
+        server.wait(120)
+    state, status = _ended_of(project)
+    assert status == "succeeded"
+    assert {name: node["status"] for name, node in state["nodes"].items()} == {
+        "numbers": "succeeded",
+        "average": "succeeded",
+        "report": "succeeded",
+    }
+
+
+def _ended_of(project: Path) -> tuple[dict[str, Any], str | None]:
+    """The state of the project's only execution, and its status once it was finalized."""
+    with Journal.open(f"sqlite:///{project.parent}/home/aether_journal.db") as journal:
+        (record,) = journal.executions()
+        record = journal.record(record.pipeline_id)
+        status = None if record.finalized is None else record.status
+        return journal.state(record.pipeline_id), status
+
+
+def answers(url: str) -> bool:
+    """Whether a webserver is there."""
+    try:
+        with urllib.request.urlopen(f"{url}/server_info", timeout=30) as response:
+            return bool(response.status == 200)
+    except OSError:
+        return False
+
+
+def wait_until(met: Callable[[], bool], log: Path) -> None:
+    """Waits for a server; tells what it printed if it never comes."""
+    give_up = time.monotonic() + LIMIT
+    while not met():
+        assert time.monotonic() < give_up, log.read_text()
+        time.sleep(0.3)
 
 
 def test_dg_shows_a_documents_problems_with_file_line_and_column(project: Path) -> None:
