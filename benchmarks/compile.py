@@ -8,6 +8,7 @@ each step takes from two steps of the layer before; a chain shows what sorting a
 Dagster, which grows with the steps times the depth, whoever wrote the assets.
 """
 
+import json
 import sys
 import time
 import warnings
@@ -88,7 +89,16 @@ def measure(kind: str, steps: int, width: int) -> dict[str, float]:
     return {"build": built - start, "repository": resolved - built, "job": end - resolved}
 
 
+def only(kind: str, steps: int) -> None:
+    """Prints what one side takes, as JSON, for the suite (`run.py`)."""
+    parts = measure(kind, steps, steps // LAYERS)
+    print(json.dumps({**parts, "all": sum(parts.values())}))
+
+
 def main() -> None:
+    if sys.argv[1:2] == ["--only"]:
+        only(sys.argv[2], int(sys.argv[3]))
+        return
     shapes = {
         **{f"{size} in {LAYERS} layers": (size, size // LAYERS) for size in SIZES},
         **{f"{size} in a chain": (size, 1) for size in CHAINS},

@@ -15,6 +15,7 @@ from aether_dagster.cli.keys import given_keys, hand_down, keys_option
 from aether_dagster.cli.pipelines import chosen_pipeline, select_option, variables_option
 from aether_dagster.cli.plan import selected_steps, text_lines
 from aether_dagster.cli.serving import rate_option
+from aether_dagster.cli.start import uncollected_start
 from aether_dagster.cli.status import ExitStatus
 from aether_dagster.cli.vis import RunCommand, Vis
 from aether_dagster.errors import HookError, NothingToResume, SnapshotError
@@ -22,9 +23,11 @@ from aether_dagster.errors import HookError, NothingToResume, SnapshotError
 if TYPE_CHECKING:
     from aether_dagster.cli.display import Display
     from aether_dagster.cli.output import OutputConsole
+    from aether_dagster.manager import Change
     from aether_dagster.orchestration.launch import RunOutcome, RunRequest
     from aether_dagster.script import Document
 
+_EVENTS_AT_ONCE = 1_000
 _STATUS = {
     "succeeded": ExitStatus.SUCCEEDED,
     "failed": ExitStatus.PIPELINE_FAILED,
@@ -111,6 +114,7 @@ def run(
 
     Ctrl-C cancels: running steps are ended and the state is completed. A second one kills at once.
     """
+    started = click.get_current_context().with_resource(uncollected_start())
     from aether_dagster.project import read_document
 
     if state_history_required and not state_history:
@@ -134,7 +138,7 @@ def run(
         return ExitStatus.SUCCEEDED
     request = partial(
         _request,
-        path,
+        document,
         variables,
         select=selected,
         resume=resume,
@@ -156,7 +160,7 @@ def run(
 
         face = WatchedRun(face, watching)
     try:
-        outcome = _execute(face, request)
+        outcome = _execute(face, request, started)
     except SnapshotError as error:
         if not state_history_required:
             raise
@@ -178,7 +182,7 @@ def run(
 
 
 def _request(
-    pipeline: Path,
+    document: "Document",
     variables: Mapping[str, str],
     *,
     select: tuple[str, ...] | None,
@@ -190,6 +194,8 @@ def _request(
 ) -> "RunRequest":
     # Dagster takes seconds; by now the command is known to be right, and something is shown.
     _calm_dagster()
+    # What Dagster reports in one go, it may store in one go: a run's plan, asset by asset.
+    os.environ.setdefault("DAGSTER_EVENT_BATCH_SIZE", str(_EVENTS_AT_ONCE))
     from aether_dagster.orchestration.launch import RunRequest
     from aether_dagster.orchestration.settings import AetherSettings
 
@@ -199,15 +205,30 @@ def _request(
         history_required=history_required,
         keys=keys,
     )
-    return RunRequest(pipeline, variables, select, workers, settings, resume=resume)
+    return RunRequest(
+        Path(document.file),
+        variables,
+        select,
+        workers,
+        settings,
+        resume=resume,
+        document=document,
+    )
 
 
-def _execute(face: "Display", request: "Callable[[], RunRequest]") -> "RunOutcome":
+def _execute(
+    face: "Display", request: "Callable[[], RunRequest]", started: Callable[[], None]
+) -> "RunOutcome":
+    def show(change: "Change") -> None:
+        # The first comes when the graph is built and all is imported.
+        started()
+        face.change(change)
+
     with face:
         asked = request()
         from aether_dagster.orchestration.launch import run_pipeline
 
-        return run_pipeline(asked, on_change=face.change, on_resume=face.resuming)
+        return run_pipeline(asked, on_change=show, on_resume=face.resuming)
 
 
 def _preview(document: "Document", request: "Callable[[], RunRequest]") -> list[str]:

@@ -38,6 +38,8 @@ def load_repository(
 ) -> dg.RepositoryDefinition:
     """Builds one pipeline's definitions, in whichever process needs them.
 
+    The process which made the job has compiled it already, and is given that.
+
     Args:
         path: The document's file.
         variables: Values which override its `variables`.
@@ -47,14 +49,11 @@ def load_repository(
     Raises:
         ScriptError: The document is wrong.
     """
+    handed = _handed.get(_key(path, variables, as_ops, settings))
+    if handed is not None:
+        return handed
     documents = read_all(path, variables=variables)
-    definitions = compile_documents(
-        documents,
-        as_ops=as_ops,
-        settings=AetherSettings.from_json(settings),
-        hook_sensors=False,
-    )
-    return _with_assets_of_others(documents, definitions).get_repository_def()
+    return _compile(documents, as_ops, AetherSettings.from_json(settings))
 
 
 def _with_assets_of_others(
@@ -88,6 +87,7 @@ def reconstructable_pipeline(
     variables: dict[str, str],
     as_ops: bool = False,
     settings: AetherSettings,
+    compiled_here: bool = False,
 ) -> ReconstructableJob:
     """Returns a pipeline's job in the form which Dagster hands from process to process.
 
@@ -96,11 +96,32 @@ def reconstructable_pipeline(
         variables: Values which override its `variables`.
         as_ops: Whether steps are ops instead of assets.
         settings: The run's settings, final.
+        compiled_here: Compile the document at once, which was read with these variables, and give
+            Dagster that whenever it asks for the definitions in this process: it asks three times.
+
+    Raises:
+        ScriptError: It would have the same name in Dagster as another.
+        PluginError: Plugins cannot be resolved or loaded, or a state hook is wrong.
     """
-    arguments = {
-        "path": str(Path(document.file).absolute()),
-        "variables": variables,
-        "as_ops": as_ops,
-        "settings": settings.to_json(),
-    }
+    path, text = str(Path(document.file).absolute()), settings.to_json()
+    arguments = {"path": path, "variables": variables, "as_ops": as_ops, "settings": text}
+    _handed.clear()
+    if compiled_here:
+        _handed[_key(path, variables, as_ops, text)] = _compile([document], as_ops, settings)
     return reconstructable_job(__name__, "load_repository", arguments, job_name(document))
+
+
+# What this process compiled last, by what `load_repository` is asked for.
+_Key = tuple[str, tuple[tuple[str, str], ...], bool, str]
+_handed: dict[_Key, dg.RepositoryDefinition] = {}
+
+
+def _key(path: str, variables: dict[str, str], as_ops: bool, settings: str) -> _Key:
+    return path, tuple(sorted(variables.items())), as_ops, settings
+
+
+def _compile(
+    documents: list[Document], as_ops: bool, settings: AetherSettings
+) -> dg.RepositoryDefinition:
+    definitions = compile_documents(documents, as_ops=as_ops, settings=settings, hook_sensors=False)
+    return _with_assets_of_others(documents, definitions).get_repository_def()

@@ -42,6 +42,7 @@ class RunRequest:
         directory: Where the embedded instance lies when DAGSTER_HOME is not set.
         resume: The execution whose outputs are taken over: its pipeline id, the beginning of it,
             or `latest`.
+        document: The pipeline, where the caller has read it with these variables already.
     """
 
     pipeline: Path
@@ -51,6 +52,7 @@ class RunRequest:
     settings: AetherSettings = field(default_factory=AetherSettings)
     directory: Path = field(default_factory=Path.cwd)
     resume: str | None = None
+    document: Document | None = None
 
 
 @dataclass(frozen=True)
@@ -105,9 +107,11 @@ def run_pipeline(
         StateError: The execution could not begin, or the one to be resumed has not ended.
         SealError: What is to be taken over cannot be opened with the keys which are given.
     """
-    document = load_pipeline(request.pipeline, variables=request.variables)
+    document = request.document or load_pipeline(request.pipeline, variables=request.variables)
     settings = request.settings.anchored(request.directory)
-    job = reconstructable_pipeline(document, variables=dict(request.variables), settings=settings)
+    job = reconstructable_pipeline(
+        document, variables=dict(request.variables), settings=settings, compiled_here=True
+    )
     watch = Watch(on_change)
     token = watched.set(watch)
     try:
@@ -149,7 +153,7 @@ def preview(request: RunRequest) -> Resumed:
         As `run_pipeline`.
     """
     assert request.resume is not None
-    document = load_pipeline(request.pipeline, variables=request.variables)
+    document = request.document or load_pipeline(request.pipeline, variables=request.variables)
     settings = request.settings.anchored(request.directory)
     with open_instance(os.environ, request.directory) as instance:
         return preview_resume(instance, settings, document, request.resume, request.select)

@@ -8,8 +8,6 @@ from typing import Any, Protocol, cast
 from urllib.parse import urlsplit, urlunsplit
 from urllib.request import url2pathname
 
-import fsspec
-
 from aether_dagster.errors import ValueStoreError
 
 
@@ -152,6 +150,9 @@ class _RemoteObjects:
     """
 
     def __init__(self, url: str):
+        # Imported here: it looks through all that is installed, and most stores are folders.
+        import fsspec
+
         self._filesystem, root = cast(
             "tuple[Any, str]",
             fsspec.core.url_to_fs(url),  # pyright: ignore[reportUnknownMemberType]

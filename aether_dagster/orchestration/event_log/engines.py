@@ -1,0 +1,83 @@
+"""Engines of SQLite files which stay open, each with one connection."""
+
+import os
+from collections import OrderedDict
+from threading import RLock
+from typing import Any
+
+from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.pool import QueuePool
+
+# Each run has a database of its own; a webserver looks at many, one after the other.
+_MOST_OPEN = 16
+
+
+class KeptEngines:
+    """Engines of SQLite files, each with one open connection, the least used closed first.
+
+    An engine belongs to the process which opened it: one which came over a fork is neither used
+    nor closed, because closing it would release its parent's locks.
+    """
+
+    def __init__(self) -> None:
+        self._lock = RLock()
+        self._pid = os.getpid()
+        self._engines: OrderedDict[str, Engine] = OrderedDict()
+        self._connections: dict[str, Connection] = {}
+        self._inherited: list[object] = []
+
+    def get(self, url: str) -> Engine:
+        """Returns the engine of a file, opened at most once per process."""
+        with self._lock:
+            if self._pid != os.getpid():
+                self._inherited += [self._engines, self._connections]
+                self._engines, self._connections = OrderedDict(), {}
+                self._pid = os.getpid()
+            engine = self._engines.get(url)
+            if engine is None:
+                engine = self._engines[url] = open_engine(url)
+            self._engines.move_to_end(url)
+            while len(self._engines) > _MOST_OPEN:
+                self._close(*self._engines.popitem(last=False))
+            return engine
+
+    def connection(self, url: str) -> Connection:
+        """Returns the one connection of a file's engine, for callers who take turns."""
+        with self._lock:
+            engine = self.get(url)
+            connection = self._connections.get(url)
+            if connection is None or connection.closed:
+                connection = self._connections[url] = engine.connect()
+            return connection
+
+    def close(self) -> None:
+        """Closes what this process opened."""
+        with self._lock:
+            if self._pid == os.getpid():
+                while self._engines:
+                    self._close(*self._engines.popitem())
+
+    def _close(self, url: str, engine: Engine) -> None:
+        connection = self._connections.pop(url, None)
+        if connection is not None:
+            connection.close()
+        engine.dispose()
+
+
+def open_engine(url: str) -> Engine:
+    """Returns an engine of a SQLite file with room for one connection."""
+    engine = create_engine(
+        url,
+        poolclass=QueuePool,
+        pool_size=1,
+        connect_args={"timeout": SQLITE_BUSY_TIMEOUT_SECONDS, "check_same_thread": False},
+    )
+
+    @event.listens_for(engine, "connect")
+    def _configure(connection: Any, _: Any) -> None:
+        # In WAL mode this loses nothing when a process is killed; after a power cut the last
+        # events may be missing, the file stays whole.
+        connection.execute("PRAGMA synchronous=NORMAL")
+
+    return engine
