@@ -3,7 +3,7 @@
 from collections.abc import Generator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, cast
 
 # Private: Dagster publishes the storages, and not the classes which one must subclass.
 from dagster._core.events import (
@@ -146,7 +146,7 @@ class KeptSqliteEventLogStorage(SqliteEventLogStorage):
             self._obs.start()
         watcher = _Watcher(self, run_id, callback, cursor)
         watch = self._obs.schedule(watcher, self._base_dir, recursive=True)
-        watchers: Any = self._watchers
+        watchers = cast("dict[str, dict[Any, Any]]", self._watchers)  # pyright: ignore[reportUnknownMemberType]
         watchers[run_id][callback] = (watcher, watch)
 
     def wipe(self) -> None:
