@@ -178,10 +178,15 @@ class RunSide:
     def _fail_running(self, error: HistoryRequired) -> None:
         """Ends the steps which are cut off because the run is: Dagster's log says they failed."""
         told = {"type": "RunFailed", "message": f"The run was ended: {error}"}
-        for key in self._running & self._nodes.keys():
+        # One whose output was taken may have been cut off before Dagster said that it succeeded,
+        # and one in a process of its own may have said so after it was last heard of here.
+        success = self._context.instance.all_logs(
+            self._context.run_id, of_type=dg.DagsterEventType.STEP_SUCCESS
+        )
+        succeeded = {entry.step_key for entry in success}
+        for key in (self._running & self._nodes.keys()) - succeeded:
             tracked, step = self._nodes[key]
-            if tracked.execution.catch_up().outcome(step).status != SUCCEEDED:
-                tracked.execution.settle(step, self._attempts[key] + 1, FAILED, told)
+            tracked.execution.settle(step, self._attempts[key] + 1, FAILED, told)
 
     def _note(self, report: StepReport) -> None:
         self._running.discard(report.step_key)
