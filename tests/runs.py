@@ -266,7 +266,7 @@ class Left:
             )
             for step, node in nodes.items()
         }
-        assert ours == said
+        assert ours == said, {key: (ours[key], said[key]) for key in ours if ours[key] != said[key]}
 
     def step_key(self, step: str) -> str:
         """Dagster's key of a step of assets."""

@@ -27,7 +27,7 @@ from aether_dagster.orchestration.compat import (
     PlanOrchestrationContext,
 )
 from aether_dagster.orchestration.hook_delivery import start_deliveries
-from aether_dagster.orchestration.listener import StepReport, step_report
+from aether_dagster.orchestration.listener import STEP_EVENTS, StepReport, step_report
 from aether_dagster.orchestration.materialization import live_page
 from aether_dagster.orchestration.node import node_body
 from aether_dagster.orchestration.pipeline import CompiledPipeline
@@ -170,23 +170,30 @@ class RunSide:
             error=None if error is None or interrupted else f"{type(error).__name__}: {error}",
         )
         if isinstance(error, HistoryRequired):
-            self._fail_running(error)
+            self._fail_cut_off(error)
         failures = [failure for tracked in self._tracked for failure in tracked.finalize(end)]
         if failures and error is None:
             raise HookFailed(failures[0])
 
-    def _fail_running(self, error: HistoryRequired) -> None:
-        """Ends the steps which are cut off because the run is: Dagster's log says they failed."""
+    def _fail_cut_off(self, error: HistoryRequired) -> None:
+        """Ends the steps which are cut off because the run is, as Dagster's log has them.
+
+        The log says more than was heard of here: a step in a process of its own may have begun or
+        succeeded meanwhile, and one whose output was taken already may yet have been cut off.
+        """
         told = {"type": "RunFailed", "message": f"The run was ended: {error}"}
-        # One whose output was taken may have been cut off before Dagster said that it succeeded,
-        # and one in a process of its own may have said so after it was last heard of here.
-        success = self._context.instance.all_logs(
-            self._context.run_id, of_type=dg.DagsterEventType.STEP_SUCCESS
-        )
-        succeeded = {entry.step_key for entry in success}
-        for key in (self._running & self._nodes.keys()) - succeeded:
-            tracked, step = self._nodes[key]
-            tracked.execution.settle(step, self._attempts[key] + 1, FAILED, told)
+        last: dict[str, StepReport] = {}
+        attempts = Counter[str]()
+        log = self._context.instance.all_logs(self._context.run_id, of_type=set(STEP_EVENTS))
+        for entry in log:
+            report = None if entry.dagster_event is None else step_report(entry.dagster_event)
+            if report is not None:
+                last[report.step_key] = report
+                attempts[report.step_key] += report.kind == "retry"
+        for key, report in last.items():
+            if key in self._nodes and report.kind in ("start", "restart", "failure"):
+                tracked, step = self._nodes[key]
+                tracked.execution.settle(step, attempts[key] + 1, FAILED, report.error or told)
 
     def _note(self, report: StepReport) -> None:
         self._running.discard(report.step_key)
