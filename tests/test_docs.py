@@ -9,7 +9,9 @@ from pathlib import Path
 from urllib.parse import unquote
 
 import click
+import dagster as dg
 import pytest
+import yaml
 
 import aether_dagster
 import aethersdk
@@ -53,12 +55,20 @@ def as_document(block):
 
 
 @pytest.mark.parametrize("block", every("yaml"))
-def test_a_yaml_block_is_a_pipeline_which_validates(block):
-    if block.startswith("type: aether_dagster."):
-        name = block.split()[1].removeprefix("aether_dagster.")
-        assert name in aether_dagster.__all__
-    else:
-        parse_document(as_document(block))
+def test_a_yaml_block_is_what_the_product_takes(block):
+    match block.split()[0]:
+        case "type:":
+            name = block.split()[1].removeprefix("aether_dagster.")
+            assert name in aether_dagster.__all__
+        case "execution:":
+            job = dg.GraphDefinition(name="any").to_job(executor_def=aether_dagster.aether_executor)
+            assert dg.validate_run_config(job, yaml.safe_load(block))
+        case "storage:":
+            custom = yaml.safe_load(block)["storage"]["custom"]
+            named = getattr(import_module(custom["module"]), custom["class"])
+            assert custom["config"].keys() <= named.config_type().keys()
+        case _:
+            parse_document(as_document(block))
 
 
 @pytest.mark.parametrize("block", every("python"))
@@ -164,8 +174,7 @@ def every_flag():
 
 def not_there_yet():
     readme = PAGES[0].read_text("utf-8")
-    (part,) = re.findall(r"^\*\*Not there yet\*\*.*?\n\n", readme, re.MULTILINE | re.DOTALL)
-    return part
+    return "".join(re.findall(r"^\*\*Not there yet\*\*.*?\n\n", readme, re.MULTILINE | re.DOTALL))
 
 
 @pytest.mark.parametrize("page", PAGES, ids=page_id)

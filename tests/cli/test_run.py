@@ -144,8 +144,10 @@ def test_a_failed_run_says_in_plain_lines_what_failed_and_where_its_history_lies
     assert "Not run\n  load: UpstreamFailed" in summary
     (execution,) = executions(folder)
     pipeline_id = execution.name[-17:]
-    assert lines[-2].startswith(f"failed  nightly  {pipeline_id}  2 succeeded, 1 failed, 1 pending")
-    assert lines[-1] == f"history  {execution}"
+    assert lines[-3].startswith(f"failed  nightly  {pipeline_id}  2 succeeded, 1 failed, 1 pending")
+    assert lines[-2] == f"history  {execution}"
+    assert lines[-1].startswith("resume  ")
+    assert lines[-1].endswith(f"--resume {pipeline_id}")
 
     listed = aetherscript("history", "list").stdout.splitlines()
     assert pipeline_id in listed[1]
@@ -234,7 +236,7 @@ def test_ctrl_c_cancels_ends_what_runs_and_writes_the_end(folder: Path) -> None:
     assert final["report"]["status"] == "cancelled"
     assert final["nodes"]["slow"]["error"]["type"] == "Cancelled"
     assert final["nodes"]["after"]["status"] == "pending"
-    assert out.splitlines()[-2].startswith("cancelled  nightly  pipeline_")
+    assert out.splitlines()[-3].startswith("cancelled  nightly  pipeline_")
     assert _has_ended(int((folder / "child.pid").read_text()))
 
 
