@@ -8,6 +8,9 @@ from aether_dagster.journal import Journal
 from aether_dagster.manager.follower import Change
 from aether_dagster.snapshot import HistoryStore, Projection, SnapshotFile
 
+# How many files are open at once while they are written.
+_AT_ONCE = 64
+
 
 class HistoryFiles:
     """The files of one execution's folder, as its one writer issues them (spec 3).
@@ -68,8 +71,9 @@ class HistoryFiles:
         self._journal.record_files(self._pipeline_id, links, known=self._recorded)
         self._recorded = len(self._chain.links)
         self._issued.update(link.name for link in links)
-        for link, data in new:
-            self._store.write(self._folder, link.name, data)
+        for written in range(0, len(new), _AT_ONCE):
+            batch = [(link.name, data) for link, data in new[written : written + _AT_ONCE]]
+            self._store.write_all(self._folder, batch)
 
 
 class HistoryWriter:
@@ -89,6 +93,7 @@ class HistoryWriter:
         self._files = files
         self._on_error = on_error
         self._projection = Projection()
+        self._due: list[SnapshotFile] = []
         self.error: SnapshotError | None = None
 
     @property
@@ -97,11 +102,15 @@ class HistoryWriter:
         return self._files.head
 
     def __call__(self, change: Change) -> None:
-        """Writes the files which a version makes due."""
-        if self.error is not None or change.version.late:
+        """Writes the files which a version makes due, with those of the versions read with it."""
+        if self.error is not None:
             return
         try:
-            self._files.issue(self._projection.fold(change.version.number, change.version.deltas))
+            if not change.version.late:
+                self._due += self._projection.fold(change.version.number, change.version.deltas)
+            if not change.more:
+                due, self._due = self._due, []
+                self._files.issue(due)
         except SnapshotError as error:
             self.fail(error)
         except Exception as error:  # noqa: BLE001 - whatever it is, the history is not whole

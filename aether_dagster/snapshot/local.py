@@ -10,7 +10,7 @@ import errno
 import fcntl
 import os
 import secrets
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from pathlib import Path
 
 from aether_dagster.errors import FolderExists, SnapshotError
@@ -53,16 +53,25 @@ class LocalFolders:
         with contextlib.suppress(OSError):
             (self._root / folder).rmdir()
 
-    def write(self, folder: str, name: str, data: bytes) -> None:
-        """Writes a file whole."""
-        target = self._root / folder / name
-        with _explained(f"The history file {target} cannot be written"):
-            self._sweep_once()
-            with _temporary_file(self._root) as (temporary, descriptor):
-                _write_all(descriptor, data)
-                os.fsync(descriptor)
-                temporary.rename(target)
-            _fsync_folder(target.parent)
+    def write(self, folder: str, files: Sequence[tuple[str, bytes]]) -> None:
+        """Writes files whole, one after the other, and makes them durable together."""
+        if not files:
+            return
+        self._sweep_once()
+        targets = [self._root / folder / name for name, _ in files]
+        with contextlib.ExitStack() as stack:
+            written: list[tuple[Path, Path, int]] = []
+            for target, (_, data) in zip(targets, files, strict=True):
+                with _explained(f"The history file {target} cannot be written"):
+                    temporary, descriptor = stack.enter_context(_temporary_file(self._root))
+                    _write_all(descriptor, data)
+                written.append((temporary, target, descriptor))
+            for temporary, target, descriptor in written:
+                with _explained(f"The history file {target} cannot be written"):
+                    os.fsync(descriptor)
+                    temporary.rename(target)
+        with _explained(f"The history file {targets[-1]} cannot be written"):
+            _fsync_folder(targets[-1].parent)
 
     def read(self, folder: str, name: str) -> bytes:
         """Returns a file's content."""

@@ -113,17 +113,25 @@ class _NodeFiles:
         node_id: str = replica.node(self._name)["node_id"]
         last = replica.outcome(self._name)
         settled = last.attempt if replica.report is not None else replica.settled(self._name)
+        rendered: tuple[Mapping[str, Any], bytes] | None = None
         for attempt in range(1, last.attempt + 1):
             if attempt in self._attempts:
                 continue
+            newest = attempt == last.attempt and not self._evidence
+            if newest and not _is_due(attempt, last.status, settled):
+                continue  # nothing else tells of it, so that its record need not be made
             record = self._record(attempt, node_id)
-            status = record["status"]
-            if status in _ENDED and (status != "succeeded" or attempt <= settled):
+            if _is_due(attempt, record["status"], settled):
                 self._attempts.add(attempt)
-                yield attempt_name(node_id, attempt), render_node(record)
+                rendered = record, render_node(record)
+                yield attempt_name(node_id, attempt), rendered[1]
         if not self._final and settled >= last.attempt > 0 and last.status in TERMINAL:
             self._final = True
-            yield node_final_name(node_id), render_node(replica.node(self._name))
+            record = replica.node(self._name)
+            # After a last attempt of which all is known, both files say the same.
+            if rendered is None or rendered[0] != record:
+                rendered = record, render_node(record)
+            yield node_final_name(node_id), rendered[1]
 
     def _record(self, attempt: int, node_id: str) -> Mapping[str, Any]:
         """Returns the record as it would be had nothing after that attempt happened."""
@@ -134,6 +142,10 @@ class _NodeFiles:
         for delta in self._reports.get(attempt, ()):
             alone.apply(delta)
         return alone.node(self._name)
+
+
+def _is_due(attempt: int, status: str, settled: int) -> bool:
+    return status in _ENDED and (status != "succeeded" or attempt <= settled)
 
 
 def _until(attempt: int, evidence: dict[int, Evidence]) -> Iterator[tuple[int, Evidence]]:

@@ -1,7 +1,7 @@
 """Execution folders behind an fsspec URL: one PUT of the whole object."""
 
 import contextlib
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from typing import Any, cast
 from urllib.parse import urlsplit
 
@@ -43,10 +43,11 @@ class RemoteFolders:
         with contextlib.suppress(Exception):
             self._fs.rmdir(f"{self._root}/{folder}")
 
-    def write(self, folder: str, name: str, data: bytes) -> None:
-        """Writes a file whole."""
-        with self._explained(f"does not let {folder}/{name} be written"):
-            self._fs.pipe_file(f"{self._root}/{folder}/{name}", data)
+    def write(self, folder: str, files: Sequence[tuple[str, bytes]]) -> None:
+        """Writes files whole, one after the other."""
+        for name, data in files:
+            with self._explained(f"does not let {folder}/{name} be written"):
+                self._fs.pipe_file(f"{self._root}/{folder}/{name}", data)
 
     def read(self, folder: str, name: str) -> bytes:
         """Returns a file's content."""

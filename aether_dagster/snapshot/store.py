@@ -1,6 +1,7 @@
 """Where execution folders lie: a local folder, or any fsspec URL. A file is whole or absent."""
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol, Self
 from urllib.parse import urlsplit
@@ -23,8 +24,8 @@ class Folders(Protocol):
         """Removes a folder which holds nothing, if it is there."""
         ...
 
-    def write(self, folder: str, name: str, data: bytes) -> None:
-        """Writes a file whole."""
+    def write(self, folder: str, files: Sequence[tuple[str, bytes]]) -> None:
+        """Writes files whole, one after the other, given their names and contents."""
         ...
 
     def read(self, folder: str, name: str) -> bytes:
@@ -103,7 +104,21 @@ class HistoryStore:
         Raises:
             SnapshotError: It cannot be written; nothing of it is left behind.
         """
-        self._folders.write(folder, name, data)
+        self.write_all(folder, [(name, data)])
+
+    def write_all(self, folder: str, files: Sequence[tuple[str, bytes]]) -> None:
+        """Writes files as `write` does, in their order; returns once all are durable.
+
+        Whenever the writer is killed, those which are there are the first of them.
+
+        Args:
+            folder: The folder's name.
+            files: Names and contents; they are open at the same time, so not thousands.
+
+        Raises:
+            SnapshotError: One cannot be written; those before it may be there.
+        """
+        self._folders.write(folder, files)
 
     def read(self, folder: str, name: str) -> bytes:
         """Returns a file's content; raises SnapshotError where it cannot be read."""

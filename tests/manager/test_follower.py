@@ -30,6 +30,27 @@ def test_observers_get_every_version_in_order_with_what_it_changed(
     assert ("nodes", "check", "status") not in paths[2]
 
 
+def test_versions_read_together_are_one_to_who_wants_so_and_none_is_followed_before_the_last(
+    journal: Journal, execution: Execution
+) -> None:
+    execution.start("load", 1, {})
+    execution.succeed("load", "hello")
+    last = execution.replica.version
+    more: list[bool] = []
+    followed: list[bool] = []
+
+    def observe(change: Change) -> None:
+        more.append(change.more)
+        followed.append(follower.drain(1, 0))
+
+    follower = Follower(journal, execution.id, [observe], tick=nothing)
+    follower.start()
+    assert follower.drain(last, 10)
+    follower.stop()
+    assert more == [True] * (last - 1) + [False]
+    assert followed == [False] * last
+
+
 def test_an_observer_which_fails_is_left_out_and_the_others_go_on(
     journal: Journal, execution: Execution
 ) -> None:

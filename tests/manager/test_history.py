@@ -51,6 +51,20 @@ def test_files_are_written_as_versions_make_them_due(
     assert told == []
 
 
+def test_files_of_versions_read_together_are_recorded_and_written_together(
+    execution: Execution, writer: HistoryWriter, store: HistoryStore, journal: Journal
+) -> None:
+    execution.settle("load", 1, "succeeded", seconds=1)
+    *versions, last = journal.versions(execution.id)
+    for version in versions:
+        writer(Change(execution.id, version, Replica(), frozenset(), more=True))
+    assert (store.names(FOLDER), journal.history_files(execution.id)) == ([], [])
+    writer(Change(execution.id, last, Replica(), frozenset()))
+    recorded = [link.name for link in journal.history_files(execution.id)]
+    assert recorded[0] == "state_init.json"
+    assert (len(recorded), sorted(recorded)) == (3, store.names(FOLDER))
+
+
 def test_a_history_which_breaks_is_told_once_and_not_gone_on_with(
     execution: Execution, writer: HistoryWriter, tmp_path: Path, told: list[SnapshotError]
 ) -> None:

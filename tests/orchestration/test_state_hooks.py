@@ -264,7 +264,7 @@ def test_a_delivery_which_was_killed_in_the_middle_is_made_again_with_the_same_i
     assert (place.directory / "done.txt").read_text().split() == done
 
 
-LOADED = """
+LOADED = """import sys
 
 def loaded():
     return sorted(name for name in sys.modules if name.startswith("aether_dagster."))

@@ -135,3 +135,21 @@ def test_numbers_which_are_equal_in_the_specification_give_the_same_bytes(number
 def test_a_number_which_json_cannot_express_is_never_written() -> None:
     with pytest.raises(ValueError, match="JSON compliant"):
         render_node(NODE | {"output_payload": math.nan})
+
+
+VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False).filter(lambda x: not x.is_integer())
+    | st.text(st.characters(exclude_categories=["Cs"])),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(max_size=3), inner),
+    max_leaves=20,
+)
+
+
+@given(VALUES)
+def test_payloads_are_laid_out_as_the_standard_library_does(payload: Any) -> None:
+    written = render_node({**NODE, "output_payload": payload}).decode()
+    expected = {**NODE, "output_payload": payload}
+    assert written == json.dumps(expected, indent=2, ensure_ascii=False) + "\n"

@@ -139,6 +139,20 @@ def test_a_full_disk_is_an_error_which_says_so_and_leaves_nothing(small_disk: Pa
     assert _temporaries(small_disk) == []
 
 
+def test_of_files_written_together_the_first_are_there_when_one_cannot_be(tmp_path: Path) -> None:
+    store = HistoryStore(str(tmp_path))
+    store.create(FOLDER)
+    (tmp_path / FOLDER / "state_final.json").mkdir()
+    files = [("state_init.json", b"{}"), ("state_final.json", b"{}"), (NAME, b"A" * SIZE)]
+    with pytest.raises(SnapshotError, match=r"state_final\.json cannot be written"):
+        store.write_all(FOLDER, files)
+    (tmp_path / FOLDER / "state_final.json").rmdir()
+    assert store.names(FOLDER) == ["state_init.json"]
+    assert _temporaries(tmp_path) == []
+    store.write_all(FOLDER, files)
+    assert {name: store.read(FOLDER, name) for name in store.names(FOLDER)} == dict(files)
+
+
 def test_a_folder_which_may_not_be_written_is_an_error_which_says_so(tmp_path: Path) -> None:
     HistoryStore(str(tmp_path)).create(FOLDER)
     if os.geteuid() == 0:
