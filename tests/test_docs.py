@@ -18,6 +18,7 @@ import aethersdk
 from aether_dagster import errors
 from aether_dagster.cli.main import aetherscript
 from aether_dagster.script import STEP_ARGUMENTS, parse_document
+from tests.pages.reader import as_document
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -41,17 +42,6 @@ def every(kind):
         for block in BLOCK.finditer(text)
         if block[1] == kind
     ]
-
-
-def as_document(block):
-    """Make a whole document of a block which shows only some steps."""
-    if not re.match(r"\s*- id:", block):
-        return block
-    shown = set(re.findall(r"- id: (\S+)", block))
-    used = set(re.findall(r"\$\{steps\.(\w+)", block)) - shown
-    others = "".join(f"- {{id: {name}, type: core/echo}}\n" for name in sorted(used))
-    steps = re.sub(r"^(?=.)", "    ", others + block, flags=re.MULTILINE)
-    return f"version: '2.1'\nmetadata: {{name: part}}\npipeline:\n  steps:\n{steps}"
 
 
 @pytest.mark.parametrize("block", every("yaml"))

@@ -1,0 +1,3 @@
+from jobs.sales import extract
+
+__all__ = ["extract"]

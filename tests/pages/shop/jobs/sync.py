@@ -1,0 +1,3 @@
+from jobs.sales import transform
+
+__all__ = ["transform"]
