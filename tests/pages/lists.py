@@ -200,7 +200,7 @@ NOT_RUN = [
         f"{HOW_TO}/use-in-a-dagster-project.md",
         "dg dev",
         _SERVES,
-        ("tests/orchestration/test_component.py::test_dg_lists_the_component",),
+        ("tests/orchestration/test_component.py::test_dg_dev_shows_it_and_a_browser_runs_it",),
     ),
     NotRun(
         f"{HOW_TO}/use-in-a-dagster-project.md",
