@@ -6,7 +6,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.measure import Figure, Measured, Side
-from benchmarks.sides import BIN, by_hand, chain, in_this_python, layers, ours
+from benchmarks.sides import (
+    BIN,
+    by_hand,
+    chain,
+    in_this_python,
+    independent,
+    layers,
+    multiprocess,
+    ours,
+)
 
 
 @dataclass(frozen=True)
@@ -87,6 +96,39 @@ def _state(folder: Path, scale: float) -> tuple[Side, Side]:
     return ours(folder / "on", graph), off
 
 
+def _sleeps(folder: Path, _: float) -> tuple[Side, Side]:
+    graph = independent(40)
+    executor = multiprocess(8, "forkserver")
+    return (
+        ours(folder / "ours", graph, workers=8, function="nap"),
+        by_hand(folder / "other", graph, executor=executor, function="nap"),
+    )
+
+
+def _span(folder: Path, _: float) -> tuple[Side, Side]:
+    side = ours(folder / "ours", independent(40), workers=8, function="nap")
+    words = ("-m", "benchmarks.span")
+    return (
+        in_this_python(*words, *side.argv)(side.folder),
+        in_this_python("-c", "print('{\"steps\": 2.5}')")(folder / "ideal"),
+    )
+
+
+def _workers(folder: Path, scale: float) -> tuple[Side, Side]:
+    graph = layers(round(40 * scale), 8)
+    other = by_hand(folder / "other", graph, executor=multiprocess(2))
+    return ours(folder / "ours", graph, workers=2), other
+
+
+def _two(folder: Path, scale: float) -> tuple[Side, Side]:
+    graph = layers(round(500 * scale), 25)
+    return ours(folder / "two", graph, workers=2), ours(folder / "one", graph)
+
+
+def _few(folder: Path, _: float) -> tuple[Side, Side]:
+    return ours(folder / "two", chain(3), workers=2), ours(folder / "one", chain(3))
+
+
 def _growth(folder: Path, scale: float) -> tuple[Side, Side]:
     big, small = round(5000 * scale), round(500 * scale)
     return ours(folder / "big", layers(big, 50)), ours(folder / "small", layers(small, 50))
@@ -131,6 +173,44 @@ EXPERIMENTS: Mapping[str, Experiment] = {
             Line("1,000 nodes; history and hooks on", "our own run with them off", _wall, 1.10),
             Line("the same, processor time", "our own run with them off", _cpu),
         ),
+    ),
+    "sleeps": Experiment(
+        _sleeps,
+        (
+            Line(
+                "40 independent nodes of 0.5 s, 8 workers",
+                "multiprocess executor, 8, forkserver",
+                _wall,
+                0.20,
+            ),
+            Line("the same, processor time", "the same", _cpu),
+        ),
+    ),
+    "span": Experiment(
+        _span,
+        (Line("the same, first step's start to last one's end", "the ideal", _told("steps"), 2.0),),
+    ),
+    "workers": Experiment(
+        _workers,
+        (
+            Line("40 nodes in layers, 2 workers", "multiprocess executor, 2", _wall, 0.10),
+            Line("the same, processor time", "multiprocess executor, 2", _cpu),
+        ),
+    ),
+    "two": Experiment(
+        _two,
+        (
+            Line("500 nodes in layers, 2 workers", "our own run in process", _wall, 1.0),
+            Line("the same, processor time", "our own run in process", _cpu),
+        ),
+    ),
+    "few": Experiment(
+        _few,
+        (
+            Line("3 nodes, 2 workers", "our own run in process", _wall),
+            Line("the same, processor time", "our own run in process", _cpu),
+        ),
+        warm_up=True,
     ),
     "growth": Experiment(
         _growth,

@@ -157,6 +157,17 @@ def test_a_failed_run_says_in_plain_lines_what_failed_and_where_its_history_lies
     assert "failed  check  attempt 1  ValueError: only 7 rows" in shown
 
 
+def test_with_workers_the_terminal_shows_the_state_alone(
+    aetherscript: Command, folder: Path
+) -> None:
+    write(folder, "nightly.aether.yaml", FAILING)
+    write(folder, "jobs.py", JOBS)
+    completed = aetherscript("run", "--workers", "2")
+    assert (completed.returncode, completed.stderr) == (1, "")
+    assert "  executing  flaky  attempt 2" in completed.stdout
+    assert not {"DEBUG", "STEP_START", "ENGINE_EVENT"} & set(completed.stdout.split())
+
+
 def test_quiet_says_nothing_of_a_success(aetherscript: Command, folder: Path) -> None:
     write(folder, "diamond.aether.yaml", DIAMOND)
     completed = aetherscript("run", "--quiet", "--var", "GREETING=hi")
