@@ -24,7 +24,7 @@ from aether_dagster.orchestration.code_location import (
     PIPELINES_VARIABLE,
     reconstructable_pipeline,
 )
-from aether_dagster.orchestration.compat import execute_run
+from aether_dagster.orchestration.compat import execute_run_iterator
 from aether_dagster.orchestration.instance import embedded_instance
 from aether_dagster.orchestration.launch import RunRequest, run_pipeline
 from aether_dagster.project import load_pipeline
@@ -160,7 +160,8 @@ def from_ui(order: dict[str, Any]) -> dict[str, Any]:
             use_parent_run_tags=True,
         )
         job = recon_job_from_origin(run.job_code_origin)
-        execute_run(job, run, instance, raise_on_error=False)
+        for _ in execute_run_iterator(job, run, instance):
+            pass
         return {"run_id": run.run_id}
 
 

@@ -1,7 +1,6 @@
 """The entry point: finds the command, and turns errors into messages and an exit status."""
 
 from collections.abc import Sequence
-from importlib import metadata
 
 import click
 
@@ -29,6 +28,8 @@ COMMANDS = {
 def _print_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
     if not wanted or ctx.resilient_parsing:
         return
+    from importlib import metadata
+
     try:
         version = metadata.version("aether-dagster")
     except metadata.PackageNotFoundError:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from aether_dagster.cli.pipelines import chosen_pipelines, variables_option
+from aether_dagster.cli.start import uncollected_start
 from aether_dagster.cli.status import ExitStatus
 from aether_dagster.errors import PluginError, Problem, ScriptError
 
@@ -26,6 +27,7 @@ def validate(pipelines: tuple[Path, ...], variables: Mapping[str, str], as_json:
     Left out, PIPELINE is every *.aether.yaml in this folder. The exit status is 2 if any of them
     is wrong.
     """
+    click.get_current_context().with_resource(uncollected_start())
     reports = [_report(path, variables) for path in chosen_pipelines(pipelines)]
     valid = all(report["valid"] for report in reports)
     if as_json:

@@ -29,8 +29,9 @@ from dagster._core.errors import raise_execution_interrupts
 # An executor tells of itself in the run's log by these, and an event of the run can carry a link.
 from dagster._core.events import EngineEventData
 
-# `dg.execute_job` re-executes a run's own steps, and not others of a document which was changed.
-from dagster._core.execution.api import execute_run
+# `dg.execute_job` re-executes a run's own steps, and not others of a document which was changed;
+# and it keeps every event of a run in a list until the end.
+from dagster._core.execution.api import execute_run_iterator
 
 # The signature of `Executor.execute`, which is public, is made of these, which are not.
 from dagster._core.execution.context.system import PlanOrchestrationContext
@@ -119,7 +120,7 @@ __all__ = [
     "context_of_executor",
     "disable_dagster_warnings",
     "error_info",
-    "execute_run",
+    "execute_run_iterator",
     "get_retries_config",
     "get_run_crash_explanation",
     "get_tag_concurrency_limits_config",

@@ -21,6 +21,7 @@ from aether_dagster.orchestration.resume import (
     prepare_resume,
     preview_resume,
 )
+from aether_dagster.orchestration.run_job import run_job
 from aether_dagster.orchestration.run_side import Watch, watched
 from aether_dagster.orchestration.runtime import key_ring
 from aether_dagster.orchestration.settings import AetherSettings
@@ -119,13 +120,7 @@ def run_pipeline(
             config = _run_config(request)
             if request.resume is None:
                 selection = _selection(document, request.select)
-                run_id = dg.execute_job(
-                    job,
-                    instance,
-                    run_config=config,
-                    asset_selection=selection,
-                    raise_on_error=False,
-                ).run_id
+                run_id = run_job(job, instance, run_config=config, asset_selection=selection)
             else:
                 resumed = prepare_resume(
                     instance, settings, document, request.resume, request.select

@@ -9,9 +9,10 @@ import dagster as dg
 from aether_dagster.errors import NothingToResume, SealError, SettingsError, StateError, UnknownKey
 from aether_dagster.journal import ExecutionRecord, Journal
 from aether_dagster.manager.resumption import ResumePlan, find_resumable, plan_resume
-from aether_dagster.orchestration.compat import ReconstructableJob, execute_run
+from aether_dagster.orchestration.compat import ReconstructableJob
 from aether_dagster.orchestration.reconcile import Reconciler
 from aether_dagster.orchestration.reexecution import PARENT_TAG, ROOT_TAG, resumed_from_tag
+from aether_dagster.orchestration.run_job import run_job
 from aether_dagster.orchestration.runtime import journal_of, key_ring, value_store
 from aether_dagster.orchestration.settings import AetherSettings
 from aether_dagster.script import Document
@@ -118,27 +119,21 @@ def execute_resumed(
     parent = instance.get_run_by_id(record.run_id)
     root = record.run_id if parent is None else parent.root_run_id or parent.run_id
     tags = {
-        **job.get_definition().run_tags,
         PARENT_TAG: record.run_id,
         ROOT_TAG: root,
         resumed_from_tag(record.pipeline): record.pipeline_id,
     }
     if record.partition is not None:
         tags["dagster/partition"] = record.partition
-    loaded = job.repository.get_definition().repository_load_data
-    job = job.with_repository_load_data(loaded)
-    run = instance.create_run_for_job(
-        job_def=job.get_definition(),
+    return run_job(
+        job,
+        instance,
         run_config=run_config,
+        asset_selection=asset_selection,
         tags=tags,
-        root_run_id=None if parent is None else root,
-        parent_run_id=None if parent is None else parent.run_id,
-        asset_selection=frozenset(asset_selection),
-        job_code_origin=job.get_python_origin(),
-        repository_load_data=loaded,
+        root=None if parent is None else root,
+        parent=None if parent is None else parent.run_id,
     )
-    execute_run(job, run, instance, raise_on_error=False)
-    return run.run_id
 
 
 def _stores(instance: dg.DagsterInstance, settings: AetherSettings) -> tuple[Journal, ValueStore]:

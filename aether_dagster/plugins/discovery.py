@@ -1,8 +1,9 @@
 """Which plugins are there: distributions with entry points of our group, and folders (spec 5)."""
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -66,8 +67,32 @@ def installed_plugins() -> Mapping[str, list[str]]:
 
 
 def known_plugins(directory: Path) -> Mapping[str, list[str]]:
-    """Return the versions by plugin name which documents of a folder can use."""
-    return _versions(find_plugins(directory))
+    """Return the versions by plugin name which documents of a folder can use.
+
+    Raises:
+        PluginError: The metadata of a plugin in the folder cannot be read.
+    """
+    return _Known(_in_folders(directory / FOLDER))
+
+
+class _Known(Mapping[str, list[str]]):
+    """Asks what is installed when it is asked itself: most documents list no plugin."""
+
+    def __init__(self, beside: Sequence[FoundPlugin]) -> None:
+        self._beside = beside
+
+    @cached_property
+    def _all(self) -> dict[str, list[str]]:
+        return _versions([*self._beside, *_installed()])
+
+    def __getitem__(self, name: str) -> list[str]:
+        return self._all[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._all)
+
+    def __len__(self) -> int:
+        return len(self._all)
 
 
 def _versions(plugins: list[FoundPlugin]) -> dict[str, list[str]]:

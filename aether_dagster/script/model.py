@@ -63,6 +63,8 @@ class Part(BaseModel):
     """
 
     model_config = ConfigDict(
+        # A document has few of the parts; a part which is not in it costs nothing.
+        defer_build=True,
         strict=True,
         frozen=True,
         extra="forbid",
