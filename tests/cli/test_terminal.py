@@ -64,7 +64,7 @@ def test_a_wide_pipeline_leaves_a_short_page_with_what_steps_printed_and_what_fa
     assert output.find(b"\x1b[?25h") < output.find(b"said by"), "the cursor is never left hidden"
     assert lines.count("said by a step") == 1
     # 31 nodes do not fit 16 lines: the bar and the summary stay, not a line for each.
-    assert not [line for line in lines if line.startswith("✓")]
+    assert not [line for line in lines if line.startswith("✓")], "\n".join(lines)
     assert [line for line in lines if "31/31" in line and "30 succeeded, 1 failed" in line]
     began = lines.index("failed  talk  attempt 1  OSError: no")
     assert "in talk" in " ".join(lines[began:])

@@ -17,8 +17,8 @@ VALIDATOR = jsonschema.Draft202012Validator(json_schema())
 BEYOND_A_SCHEMA = {
     # Rules between parts of a document.
     *("cycle", "dagster-collision", "dagster-reserved", "duplicate-id", "missing-environment"),
-    *("reference-at-the-wrong-time", "references", "secret-store", "unknown-plugin"),
-    *("unknown-step", "variables-which-explode", "version-not-first"),
+    *("reference-at-the-wrong-time", "references", "secret-in-a-command-line", "secret-store"),
+    *("unknown-plugin", "unknown-step", "variables-which-explode", "version-not-first"),
     # What JSON has not: a schema sees the value which is left.
     *("duplicate-key", "keys-which-are-no-strings", "merge-key", "numbers", "tags"),
 }
