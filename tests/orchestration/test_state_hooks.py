@@ -277,7 +277,9 @@ def test_what_has_no_hooks_pays_nothing_for_them(places: Places) -> None:
     run(place)
     left = look(place.directory)
     names = {"manager", "call", "hooks", "outbox", "resolver", "contributions", "activation"}
-    loaded = left.document["nodes"]["look"]["output_payload"]
+    node = left.document["nodes"]["look"]
+    assert node["status"] == "succeeded", node["error"]
+    loaded = node["output_payload"]
     assert not {f"aether_dagster.plugins.{name}" for name in names} & set(loaded)
     assert "aether_dagster.manager.deliveries" not in loaded
     assert "aether_dagster.manager.execution" in loaded, "it is this process which was asked"
