@@ -47,8 +47,9 @@ export class Replay {
     this.slider.max = Math.max(1, head);
     this.slider.disabled = head < 2;
     this.button.disabled = head < 2;
-    if (document.activeElement !== this.slider || store.player || !past)
-      this.slider.value = version;
+    // Who moves it is not moved against, also while the version which was asked for is on its way.
+    const held = document.activeElement === this.slider && (past || store.seeking);
+    if (!held || store.player) this.slider.value = version;
     const words =
       head === 0 ? "" : `Version ${version.toLocaleString()} of ${head.toLocaleString()}`;
     const text = shown && head ? `${words} · ${clockTime(shown.timestamp)}` : words;

@@ -235,6 +235,11 @@ export class Store extends EventTarget {
     this.#tell("moment");
   }
 
+  /** Whether a version of the past was asked for and is not shown yet. */
+  get seeking() {
+    return this.moments.wanted !== null;
+  }
+
   get player() {
     return this.moments.player;
   }
