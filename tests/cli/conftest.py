@@ -24,7 +24,7 @@ def environment(**more: str) -> dict[str, str]:
         name: value
         for name, value in os.environ.items()
         if not name.startswith(("AETHERSCRIPT_", "DAGSTER_"))
-        and name not in ("NO_COLOR", "COLUMNS")
+        and name not in ("NO_COLOR", "COLUMNS", "LINES")
     }
     path = os.pathsep.join(filter(None, (PACKAGES, environ.get("PYTHONPATH"))))
     return {**environ, "PYTHONPATH": path, **journal_environment(Path.cwd()), **more}

@@ -78,7 +78,7 @@ def programs(folder: Path) -> Iterator[Path]:
 def _plain() -> dict[str, str]:
     """The caller's environment without what is said there for us."""
     ours = ("AETHERSCRIPT_", "DAGSTER_", SERVER)
-    others = ("NO_COLOR", "COLUMNS", "XDG_STATE_HOME", "PYTHONPATH")
+    others = ("NO_COLOR", "COLUMNS", "LINES", "XDG_STATE_HOME", "PYTHONPATH")
     return {
         name: text
         for name, text in os.environ.items()
