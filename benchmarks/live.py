@@ -285,7 +285,7 @@ def main() -> None:
             cores = os.cpu_count() or 1
             scenario(f"{engine}: continuous, all {cores} cores busy", url, changes, busy=cores)
     os.sched_setaffinity(0, CORES)
-    ours, theirs = asyncio.run(beside_broadcast(clients))
+    ours, theirs = asyncio.run(beside_broadcast(min(clients, 400)))
     print(
         f"\nCPU of a frame to one client: sidecar {ours * 1e6:.1f} µs, `websockets.broadcast` of "
         f"the same bytes {theirs * 1e6:.1f} µs, ratio {ours / theirs:.2f}"
