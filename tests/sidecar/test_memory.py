@@ -27,7 +27,9 @@ def kernel_bytes() -> int:
     ("clients", "deaf", "seconds"),
     [
         pytest.param(200, 20, 5, id="short"),
-        pytest.param(1000, 100, 120, id="two-minutes", marks=[pytest.mark.soak]),
+        pytest.param(
+            1000, 100, 120, id="two-minutes", marks=[pytest.mark.soak, pytest.mark.timeout(300)]
+        ),
         pytest.param(
             1000, 100, 600, id="ten-minutes", marks=[pytest.mark.soak, pytest.mark.timeout(900)]
         ),
