@@ -68,6 +68,9 @@ class AetherExecutor(dg.Executor):
         )
         # Workers first: they may be forked from a process which has no threads yet.
         with ready, RunSide(plan_context, execution_plan) as run_side:
+            if isinstance(inner, WarmExecutor) and run_side.requires_history:
+                # A step may run for hours without an event.
+                inner.check = run_side.check_history
             others = set(multiprocessing.active_children())
             try:
                 yield from self._follow(plan_context, execution_plan, run_side)

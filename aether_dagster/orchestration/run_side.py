@@ -120,6 +120,20 @@ class RunSide:
         """Whether steps wait for their next attempt and none runs."""
         return bool(self._retrying) and not self._running
 
+    @property
+    def requires_history(self) -> bool:
+        """Whether the run ends when a history cannot be written."""
+        return any(tracked.requires_history for tracked in self._tracked)
+
+    def check_history(self) -> None:
+        """Ends the run where a history which is required could not be written.
+
+        Raises:
+            HistoryRequired: So it is.
+        """
+        for tracked in self._tracked:
+            tracked.check_history()
+
     def observe(self, event: dg.DagsterEvent) -> bool:
         """Takes an event of the run; commits what it says of a node.
 
@@ -145,8 +159,8 @@ class RunSide:
                 tracked.execution.settle(step, attempt, status, report.error, report.seconds)
             if report.kind == "retry":
                 self._attempts[report.step_key] += 1
+        self.check_history()
         for tracked in self._tracked:
-            tracked.check_history()
             tracked.show_hook_log()
         return (
             report is not None
@@ -266,8 +280,12 @@ class _Tracked:
             EngineEventData({"aether/live": link}),
         )
 
+    @property
+    def requires_history(self) -> bool:
+        return self._settings.history_required and self._history is not None
+
     def check_history(self) -> None:
-        if self._settings.history_required and self._history and self._history.error:
+        if self.requires_history and self._history and self._history.error:
             raise HistoryRequired(str(self._history.error))
 
     def show_hook_log(self) -> None:

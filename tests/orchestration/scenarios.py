@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 import uuid
 from collections.abc import Iterator
@@ -72,6 +73,7 @@ class Zygote:
 
     def __init__(self, folder: Path):
         self._folder = folder
+        self._lock = threading.Lock()
         kept = {
             name: value
             for name, value in os.environ.items()
@@ -92,9 +94,12 @@ class Zygote:
         name = uuid.uuid4().hex
         outcome, log = self._folder / f"outcome-{name}", self._folder / f"log-{name}"
         places = {"outcome": str(outcome), "log": str(log), "directory": str(directory)}
-        print(json.dumps({"action": action, **places, **order}), file=self._process.stdin)
-        self._process.stdin.flush()
-        return Child(int(self._process.stdout.readline()), outcome, log)
+        with self._lock:
+            # Orders may come from several threads, and each must get its own process' id.
+            print(json.dumps({"action": action, **places, **order}), file=self._process.stdin)
+            self._process.stdin.flush()
+            pid = int(self._process.stdout.readline())
+        return Child(pid, outcome, log)
 
     def close(self) -> None:
         """Ends the process which forks."""

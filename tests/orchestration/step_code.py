@@ -34,6 +34,7 @@ def family() -> None:
     nap = "import time; time.sleep(300)"
     code = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {nap!r}], "
     subprocess.Popen([sys.executable, "-c", f"{code}start_new_session=True); {nap}"])
+    Path("resting").touch()
     time.sleep(300)
 
 
@@ -107,6 +108,13 @@ def move_history(history: str) -> None:
     """Takes the execution's folder away."""
     (folder,) = Path(history).glob("*_pipeline_*")
     folder.rename(folder.with_name("taken-away"))
+
+
+def move_history_while_another_rests(history: str) -> None:
+    """As `move_history`, once `family` rests in another process."""
+    while not Path("resting").exists():
+        time.sleep(0.02)
+    move_history(history)
 
 
 def block_final(history: str) -> None:

@@ -29,8 +29,7 @@ REQUIRED = """
     - {id: rests, type: python/call, args: {callable: "jobs:family"}, timeout: 300}
     - id: breaks
       type: python/call
-      args: {callable: "jobs:move_history", history: required}
-    - {id: soon, type: core/echo, args: {message: x}, dependsOn: [breaks]}
+      args: {callable: "jobs:move_history_while_another_rests", history: required}
     - {id: last, type: core/echo, args: {message: x}, dependsOn: [breaks, rests]}
 """
 

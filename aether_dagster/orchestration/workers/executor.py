@@ -3,7 +3,7 @@
 import os
 import sys
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -42,6 +42,8 @@ from aether_dagster.orchestration.workers.turns import Turns
 # Dagster keeps the slots of pools in its database, so they must be asked for again and again; it
 # does so at most once in this many seconds for each step.
 _POOL_SECONDS = 1.0
+# How often `check` is asked while nothing happens.
+_CHECK_SECONDS = 0.5
 _INTERRUPTED = frozenset({"DagsterExecutionInterruptedError", "KeyboardInterrupt"})
 
 
@@ -57,6 +59,10 @@ class WarmExecutor(dg.Executor):
         tag_concurrency_limits: As for the multiprocess executor.
         recycling: When a worker is replaced.
         start_method: How workers start.
+
+    Attributes:
+        check: Called twice a second or more often while the plan is followed; what it raises ends
+            the run and interrupts its steps. None where there is nothing to check.
     """
 
     def __init__(
@@ -74,6 +80,7 @@ class WarmExecutor(dg.Executor):
         self._recycling = recycling
         self._start_method: StartMethod = start_method
         self._crew: Crew | None = None
+        self.check: Callable[[], None] | None = None
 
     @property
     def retries(self) -> RetryMode:
@@ -179,6 +186,8 @@ class _Course:
 
     def _follow(self) -> Iterator[dg.DagsterEvent]:
         while (not self._stopping and not self._active.is_complete) or self._crew.busy:
+            if self._executor.check is not None:
+                self._executor.check()
             if not self._stopping:
                 yield from self._give_steps()
             if self._wait() and not self._stopping:
@@ -217,9 +226,10 @@ class _Course:
         return self._active.check_for_interrupts()
 
     def _patience(self) -> float | None:
-        """How long nothing may happen, in seconds, until steps are to be given out again."""
+        """How long nothing may happen, in seconds, until there is something to do all the same."""
+        limit = None if self._executor.check is None else _CHECK_SECONDS
         if self._stopping or not self._crew.room:
-            return None
+            return limit
         now = time.time()
         self._due = {key: due for key, due in self._due.items() if due > now}
         waits = [due - now for due in self._due.values()]
@@ -227,6 +237,8 @@ class _Course:
             waits.append(_POOL_SECONDS)
         if not self._crew.busy:
             waits.append(0.0 if not waits else _POOL_SECONDS)
+        if limit is not None:
+            waits.append(limit)
         return min(waits, default=None)
 
     def _interrupt(self) -> Iterator[dg.DagsterEvent]:
