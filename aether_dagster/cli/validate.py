@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from aether_dagster.cli.pipelines import chosen_pipelines, variables_option
-from aether_dagster.cli.start import uncollected_start
+from aether_dagster.cli.start import no_pydantic_plugins, uncollected_start
 from aether_dagster.cli.status import ExitStatus
 from aether_dagster.errors import PluginError, Problem, ScriptError
 
@@ -45,7 +45,8 @@ def _report(path: Path, variables: Mapping[str, str]) -> dict[str, Any]:
     from aether_dagster.project import read_document
 
     try:
-        document = read_document(path, variables=variables)
+        with no_pydantic_plugins():
+            document = read_document(path, variables=variables)
         _check_plugins(document)
     except ScriptError as error:
         return {"file": str(path), "valid": False, "problems": error.problems}

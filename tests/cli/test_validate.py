@@ -8,7 +8,7 @@ import pytest
 
 from aether_dagster.cli.main import main
 from aether_dagster.script.loader import MAX_BYTES
-from tests.cli.conftest import Completed
+from tests.cli.conftest import PACKAGES, Completed
 from tests.cli.documents import BROKEN, DIAMOND, write
 
 Command = Callable[..., Completed]
@@ -58,6 +58,29 @@ def test_a_variable_of_the_command_line_is_checked_too(aetherscript: Command, fo
     wrong = aetherscript("validate", "--var", "GREETNG=x")
     assert wrong.returncode == 2
     assert "GREETING" in wrong.stderr
+
+
+WATCHING = """\
+print("pydantic is watched")
+
+def new_schema_validator(*_):
+    return None, None, None
+"""
+
+
+def test_no_plugin_of_pydantic_is_looked_for_on_behalf_of_a_document(
+    aetherscript: Command, folder: Path
+) -> None:
+    installed = folder / "installed"
+    (installed / "watching-1.0.dist-info").mkdir(parents=True)
+    write(folder, "installed/watching.py", WATCHING)
+    metadata = "Metadata-Version: 2.1\nName: watching\nVersion: 1.0\n"
+    write(folder, "installed/watching-1.0.dist-info/METADATA", metadata)
+    points = "[pydantic]\nwatching = watching\n"
+    write(folder, "installed/watching-1.0.dist-info/entry_points.txt", points)
+    write(folder, "p.aether.yaml", DIAMOND)
+    environ = {"PYTHONPATH": os.pathsep.join((PACKAGES, str(installed)))}
+    assert "watched" not in aetherscript("validate", **environ).stdout
 
 
 DOCUMENTS = Path(__file__).parents[1] / "documents" / "broken"
