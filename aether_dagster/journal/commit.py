@@ -1,6 +1,7 @@
 """The one place where a version is committed (spec 1.6), and where versions are read."""
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from sqlalchemy import bindparam, func, insert, select, text, update
@@ -13,6 +14,7 @@ from aether_dagster.journal.text import from_text, to_text
 from aether_dagster.state import Delta, ids
 
 _e, _v = executions.c, versions.c
+_pipeline_id = lru_cache(maxsize=256)(ids.pipeline_id)
 _LOCK = Statement(
     lambda _: (
         select(_e.head, _e.committed_at, _e.finalized)
@@ -214,7 +216,7 @@ def version(session: Session, execution: int, row: Row) -> Version:
         if record["clock"] is None:
             record["clock"] = number
     return Version(
-        ids.pipeline_id(execution),
+        _pipeline_id(execution),
         number,
         committed_at / 1000,
         tuple(Delta.from_json(record) for record in records),

@@ -4,7 +4,7 @@ import os
 import threading
 import zlib
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from sqlalchemy import bindparam, select
 
@@ -63,6 +63,13 @@ def apply_versions(replica: Replica, versions: Iterable[Version]) -> set[Path]:
     return changed
 
 
+def _deltas(session: Session, execution: int, after: int, upto: int) -> Iterator[Delta]:
+    for first in range(after, upto, _AT_ONCE):
+        for version in commit.read(session, execution, first, min(first + _AT_ONCE, upto)):
+            if not version.late:
+                yield from version.deltas
+
+
 class Folder:
     """Folds executions, and remembers the newest replicas of those asked for last."""
 
@@ -101,8 +108,9 @@ class Folder:
         missing: list[Checkpoint] = []
         while replica.version < target:
             due = replica.version - replica.version % INTERVAL + INTERVAL
-            upto = min(due, target, replica.version + _AT_ONCE)
-            apply_versions(replica, commit.read(session, execution, replica.version, upto))
+            upto = min(due, target)
+            replica.fold(_deltas(session, execution, replica.version, upto))
+            replica.version = upto
             if upto == due:
                 missing.append((execution, due, _pack(session, execution, replica)))
         return missing

@@ -1,6 +1,6 @@
 """A replica: the join of the deltas which it has been given, and its state document."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from aether_dagster.state.delta import Delta, Outcome
@@ -48,6 +48,17 @@ class Replica:
             The leaves of the state document which it changed, as paths.
         """
         return self._join(singleton(delta))
+
+    def fold(self, deltas: Iterable[Delta]) -> None:
+        """Joins many deltas as `apply` does, and is not asked which leaves they changed."""
+        before: dict[str, NodeLattice | None] = {}
+        for delta in deltas:
+            said = singleton(delta)
+            self._join_whole(said)
+            for name, node in said.nodes.items():
+                before.setdefault(name, self._join_node(name, node))
+        for name, known in before.items():
+            self._show(name, known)
 
     def join(self, other: "Replica") -> frozenset[Path]:
         """Joins all that another replica knows; returns the leaves which changed."""
@@ -144,6 +155,13 @@ class Replica:
         }
 
     def _join(self, other: Knowledge) -> frozenset[Path]:
+        changed = self._join_whole(other)
+        for name, node in other.nodes.items():
+            changed |= self._show(name, self._join_node(name, node))
+        return frozenset(changed)
+
+    def _join_whole(self, other: Knowledge) -> set[Path]:
+        """Joins what is known beside the nodes."""
         changed: set[Path] = set()
         if other.pipeline is not None:
             changed |= self._join_pipeline(other.pipeline)
@@ -151,11 +169,9 @@ class Replica:
             changed |= self._join_context(other.context)
         if other.report is not None:
             self._report = first_report(self._report, other.report)
-        for name, node in other.nodes.items():
-            changed |= self._join_node(name, node)
         for name, register in other.artifacts.items():
             changed |= self._join_artifact(name, register)
-        return frozenset(changed)
+        return changed
 
     def _join_pipeline(self, pipeline: Mapping[str, Any]) -> set[Path]:
         before = self._pipeline or {}
@@ -186,9 +202,15 @@ class Replica:
         self._artifacts[name] = after
         return {("context", "artifacts", name)} if before != after.value else set()
 
-    def _join_node(self, name: str, node: NodeLattice) -> set[Path]:
+    def _join_node(self, name: str, node: NodeLattice) -> NodeLattice | None:
+        """Joins what is known of a node, and returns what was known before; see `_show`."""
         known = self._nodes.get(name)
-        joined = self._nodes[name] = node if known is None else join(known, node)
+        self._nodes[name] = node if known is None else join(known, node)
+        return known
+
+    def _show(self, name: str, known: NodeLattice | None) -> set[Path]:
+        """Makes a node's record anew, of which `known` was known when it was made last."""
+        joined = self._nodes[name]
         if joined.declared is None:
             return set()
         before, after = self._records.get(name), joined.record()
