@@ -141,7 +141,8 @@ class _Tick:
                     executions += bool(drained.waiting)
                     if drained.oldest is not None:
                         oldest = min(drained.oldest, oldest or drained.oldest)
-        told = f"{made} delivered, {dead} given up; {waiting} wait in {executions} executions"
+        of = "1 execution" if executions == 1 else f"{executions} executions"
+        told = f"{made} delivered, {dead} given up; {waiting} wait in {of}"
         if oldest is not None:
             told += f", the oldest for {max(0.0, time.time() - oldest):.1f} s"
         if failures:

@@ -19,6 +19,9 @@ def output_metadata(
 ) -> dict[str, Any]:
     """Returns a materialization's metadata, under Dagster's own keys where it has them.
 
+    Dagster's UI shows it in this order: what leads to more comes before the output, which may be
+    long.
+
     Args:
         execution: The execution, after the output was committed.
         step: The step's name.
@@ -31,19 +34,19 @@ def output_metadata(
         "aether/pipeline_id": execution.id,
         "aether/attempt": node["retry_count"] + 1,
         "aether/execution_time": float(node["execution_time"]),
-        **({} if settings.keys else {"aether/output": _preview(node["output_payload"])}),
-        **_table_metadata(value),
     }
+    if settings.live_url is not None:
+        metadata["aether/live"] = dg.UrlMetadataValue(
+            live_page(settings.live_url, execution.id, step)
+        )
     history = execution.record.history
     if history is not None:
         metadata["aether/history"] = (
             dg.UrlMetadataValue(history) if "://" in history else dg.PathMetadataValue(history)
         )
-    if settings.live_url is not None:
-        metadata["aether/live"] = dg.UrlMetadataValue(
-            live_page(settings.live_url, execution.id, step)
-        )
-    return metadata
+    if not settings.keys:
+        metadata["aether/output"] = _preview(node["output_payload"])
+    return {**metadata, **_table_metadata(value)}
 
 
 def live_page(url: str, pipeline_id: str, step: str | None = None) -> str:

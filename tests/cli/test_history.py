@@ -132,7 +132,9 @@ def test_an_unfinished_execution_is_shown_as_far_as_its_files_go(
 ) -> None:
     record("executions", ended=False)
     command("history", "list")
-    assert "unfinished" in capsys.readouterr().out
+    listed = capsys.readouterr()
+    assert "unfinished" in listed.out
+    assert listed.err.startswith("1 execution, ")
     command("history", "show")
     page = capsys.readouterr().out
     assert page.startswith(f"unfinished  {PIPELINE_ID}\n")

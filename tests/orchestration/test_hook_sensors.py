@@ -187,7 +187,7 @@ def test_a_delivery_which_fails_waits_and_its_lag_is_told(place: Path) -> None:
     materialize(place)
     told, _, _ = tick(place, sensor)
     assert told is not None
-    assert told.startswith("1 delivered, 0 given up; 1 wait in 1 executions, the oldest for ")
+    assert told.startswith("1 delivered, 0 given up; 1 wait in 1 execution, the oldest for ")
     assert calls(place) == [("test_hook_sensors.Failing", "raised")]
     told, _, _ = tick(place, sensor)
     assert told is not None

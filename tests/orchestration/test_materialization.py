@@ -60,6 +60,9 @@ def test_it_leads_to_the_state_the_history_and_the_live_page(left: Left) -> None
     assert metadata["aether/history"].path == left.record.history
     page = f"https://live.example.com/aether/#execution={left.record.pipeline_id}"
     assert metadata["aether/live"].url == f"{page}&node=arrow-table"
+    # In the order in which Dagster's UI shows it: an output may be long.
+    shown = list(metadata)
+    assert shown.index("aether/live") < shown.index("aether/history") < shown.index("aether/output")
 
 
 def test_the_run_is_tagged_and_its_log_links_to_the_live_page(place: Place, left: Left) -> None:

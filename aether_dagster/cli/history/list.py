@@ -66,7 +66,8 @@ def list_executions(
         total = sum(execution["bytes"] for execution in executions)
         older = len(folders) - len(chosen)
         more = f"; {older} older ones are not listed, see --all" if older else ""
-        click.echo(f"{len(executions)} executions, {size(total)}{more}", err=True)
+        noun = "execution" if len(executions) == 1 else "executions"
+        click.echo(f"{len(executions)} {noun}, {size(total)}{more}", err=True)
     elif status == ExitStatus.SUCCEEDED:
         click.echo(f"No executions in {store.url}.", err=True)
     return status
