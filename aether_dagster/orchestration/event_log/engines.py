@@ -2,12 +2,17 @@
 
 import os
 from collections import OrderedDict
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
 from threading import RLock
 from typing import Any
 
 from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.pool import QueuePool
+
+from aether_dagster.journal.sqlite import FileLock
 
 # Each run has a database of its own; a webserver looks at many, one after the other.
 _MOST_OPEN = 16
@@ -25,6 +30,7 @@ class KeptEngines:
         self._pid = os.getpid()
         self._engines: OrderedDict[str, Engine] = OrderedDict()
         self._connections: dict[str, Connection] = {}
+        self._locks: dict[str, FileLock] = {}
         self._inherited: list[object] = []
 
     def get(self, url: str) -> Engine:
@@ -51,6 +57,19 @@ class KeptEngines:
                 connection = self._connections[url] = engine.connect()
             return connection
 
+    @contextmanager
+    def writing(self, url: str) -> Generator[Connection]:
+        """Gives the one connection of a file in a transaction, for callers who take turns.
+
+        Who writes the same file in another process is waited for in the kernel: SQLite's own
+        waiting sleeps a while and tries again, up to a tenth of a second for each event of a run
+        whose steps are in several processes. The stock storage does not know of the lock beside
+        the file, and is kept out as ever.
+        """
+        connection = self.connection(url)
+        with self._lock_of(url), connection.begin():
+            yield connection
+
     def close(self) -> None:
         """Closes what this process opened."""
         with self._lock:
@@ -58,7 +77,15 @@ class KeptEngines:
                 while self._engines:
                     self._close(*self._engines.popitem())
 
+    def _lock_of(self, url: str) -> FileLock:
+        lock = self._locks.get(url)
+        if lock is None:
+            file = Path(self.get(url).url.database or "")
+            lock = self._locks[url] = FileLock.of(file.with_name(f"{file.name}-lock"))
+        return lock
+
     def _close(self, url: str, engine: Engine) -> None:
+        self._locks.pop(url, None)
         connection = self._connections.pop(url, None)
         if connection is not None:
             connection.close()

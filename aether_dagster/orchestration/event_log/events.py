@@ -1,7 +1,7 @@
 """Dagster's SQLite event log storage, which keeps its connections and what it knows."""
 
 from collections.abc import Generator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Self, cast
 
@@ -69,11 +69,10 @@ class KeptSqliteEventLogStorage(SqliteEventLogStorage):
         mirrored = [(e, row) for e, row in zip(events, rows, strict=True) if _is_mirrored(e)]
         with self._db_lock, ExitStack() as transactions:
             # The run's is left last: readers of the index find what they look for in the run.
-            index = self._open(INDEX_SHARD_NAME) if mirrored else None
-            if index is not None:
-                transactions.enter_context(index.begin())
-            run = self._open(events[0].run_id)
-            transactions.enter_context(run.begin())
+            index = None
+            if mirrored:
+                index = transactions.enter_context(self._writing(INDEX_SHARD_NAME))
+            run = transactions.enter_context(self._writing(events[0].run_id))
             for row in rows:
                 insert_event(run, row)
             if index is not None:
@@ -124,20 +123,21 @@ class KeptSqliteEventLogStorage(SqliteEventLogStorage):
 
     @contextmanager
     def _connect(self, shard: str) -> Generator[Connection]:
-        with self._db_lock:
-            connection = self._open(shard)
-            with connection.begin():
-                yield connection
+        with self._db_lock, self._kept.connection(self._open(shard)).begin() as transaction:
+            yield transaction.connection
 
-    def _open(self, shard: str) -> Connection:
-        """Returns the kept connection of a shard, for whoever holds the lock."""
+    def _writing(self, shard: str) -> AbstractContextManager[Connection]:
+        return self._kept.writing(self._open(shard))
+
+    def _open(self, shard: str) -> str:
+        """Returns the URL of a shard which is there, for whoever holds the lock."""
         url = self.conn_string_for_shard(shard)
         if shard not in self._ready:
             file = Path(self.path_for_shard(shard))
             if not is_stamped(file) and (file.exists() or not self._run_files.put(file)):
                 self._initdb(self._kept.get(url))
             self._ready.add(shard)
-        return self._kept.connection(url)
+        return url
 
     def watch(self, run_id: str, cursor: str | None, callback: Any) -> None:
         """Calls back with each event of a run which comes after a cursor."""

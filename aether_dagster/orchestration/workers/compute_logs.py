@@ -4,7 +4,7 @@ import os
 import shutil
 import sys
 from collections.abc import Generator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, Self
 
@@ -16,7 +16,7 @@ from dagster._core.storage.local_compute_log_manager import LocalComputeLogManag
 from aether_dagster.orchestration.compat import ConfigurableClassData, InstanceRef
 
 _STOCK = "LocalComputeLogManager"
-_COMPLETE = "complete"
+_OUTPUT, _ERRORS, _COMPLETE = "out", ".err", ".complete"
 _STOCK_MODULES = frozenset(
     {
         "dagster.core.storage.local_compute_log_manager",
@@ -40,12 +40,14 @@ class RedirectedComputeLogs(LocalComputeLogManager):
     @contextmanager
     def capture_logs(self, log_key: Sequence[str]) -> Generator[CapturedLogContext]:
         """Captures what this process and its children print while the body runs."""
-        with ExitStack() as stack:
-            for stream, extension in ((sys.stdout, "out"), (sys.stderr, "err")):
-                file = Path(self.get_captured_local_path(log_key, extension))
-                stack.enter_context(_redirected(stream, file))
+        output = Path(self.get_captured_local_path(log_key, _OUTPUT))
+        output.parent.mkdir(parents=True, exist_ok=True)
+        with (
+            _redirected(sys.stdout, output),
+            _redirected(sys.stderr, output.with_suffix(_ERRORS)),
+        ):
             yield CapturedLogContext(log_key)
-        Path(self.get_captured_local_path(log_key, _COMPLETE)).touch()
+        output.with_suffix(_COMPLETE).touch()
 
 
 def redirecting(instance: InstanceRef) -> InstanceRef:
@@ -62,7 +64,6 @@ def redirecting(instance: InstanceRef) -> InstanceRef:
 
 @contextmanager
 def _redirected(stream: IO[str], file: Path) -> Generator[None]:
-    file.parent.mkdir(parents=True, exist_ok=True)
     descriptor = stream.fileno()
     stream.flush()
     with file.open("ab") as captured, os.fdopen(os.dup(descriptor), "wb") as before:
@@ -73,6 +74,8 @@ def _redirected(stream: IO[str], file: Path) -> Generator[None]:
         finally:
             stream.flush()
             os.dup2(before.fileno(), descriptor)
+        if os.fstat(captured.fileno()).st_size == begin:
+            return
         with file.open("rb") as written:
             written.seek(begin)
             shutil.copyfileobj(written, before)

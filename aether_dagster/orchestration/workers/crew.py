@@ -17,6 +17,7 @@ from aether_dagster.orchestration.compat import ErrorInfo, ExecutionPlan, KnownE
 from aether_dagster.orchestration.workers.forking import fork_quietly, may_fork
 from aether_dagster.orchestration.workers.messages import (
     Assignment,
+    Events,
     Leave,
     RunStep,
     StartWorker,
@@ -133,6 +134,7 @@ class Crew:
         self._numbers = itertools.count(1)
         self._workers: dict[int, _Worker] = {}
         self._fresh_starts: dict[str, int] = {}
+        self._ready: list[Any] = []
         self._start_server(plan if start_method == "auto" and may_fork() else None)
 
     @property
@@ -160,12 +162,12 @@ class Crew:
         Args:
             timeout: Seconds; None waits for as long as it takes.
         """
-        wait(self._sources(), timeout)
+        self._ready = wait(self._sources(), timeout)
 
     def reports(self) -> Iterator[Report]:
-        """Yields what workers have told by now."""
+        """Yields what `wait` has found that workers have to tell."""
         gone: list[WorkerGone] = []
-        ready = wait(self._sources(), 0)
+        ready, self._ready = self._ready, []
         if self._channel in ready:
             gone = list(self._hear())
         for worker in list(self._workers.values()):
@@ -278,20 +280,21 @@ class Crew:
             self._alive = False
 
     def _read(self, worker: _Worker) -> Iterator[Report]:
+        """Reads the next message of a worker which has one, or has closed its pipe."""
         try:
-            while worker.events.poll():
-                yield from self._take(worker, worker.events.recv())
+            yield from self._take(worker, worker.events.recv())
         except (EOFError, OSError):
             worker.events.close()
             if not self._alive:
                 yield from self._bury(worker, None)
 
-    def _take(self, worker: _Worker, message: Any) -> Iterator[Report]:
+    def _take(self, worker: _Worker, message: Events | StepEnded) -> Iterator[Report]:
         task = worker.task
         assert task is not None
         worker.began = True
-        if not isinstance(message, StepEnded):
-            yield Happened(task.step_key, message)
+        for event in message.events:
+            yield Happened(task.step_key, event)
+        if isinstance(message, Events):
             return
         worker.task = None
         worker.steps += 1
@@ -312,10 +315,12 @@ class Crew:
     def _bury(self, worker: _Worker | None, exit_code: int | None) -> Iterator[Report]:
         if worker is None or worker.number not in self._workers:
             return
-        if not worker.events.closed:
+        while not worker.events.closed and worker.events.poll():
             # What it wrote before it died is still in the pipe.
             yield from self._read(worker)
-        self._workers.pop(worker.number, None)
+        if self._workers.pop(worker.number, None) is None:
+            # Reading has buried it: the server is gone too.
+            return
         worker.close()
         task = worker.task
         if task is None:

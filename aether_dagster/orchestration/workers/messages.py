@@ -1,5 +1,6 @@
 """What the run's process, the server and the workers say to each other."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -99,13 +100,26 @@ class Leave:
 
 
 @dataclass(frozen=True)
+class Events:
+    """From a worker: events of its step, which are in the instance's log.
+
+    Args:
+        events: In their order.
+    """
+
+    events: Sequence[dg.DagsterEvent]
+
+
+@dataclass(frozen=True)
 class StepEnded:
     """From a worker: it has no more events of its step.
 
     Args:
         error: What was raised through the step: an interrupt, or a failure to set the worker up.
         memory: Resident memory of the worker's process, in bytes.
+        events: The last ones.
     """
 
     error: ErrorInfo | None
     memory: int
+    events: Sequence[dg.DagsterEvent] = ()

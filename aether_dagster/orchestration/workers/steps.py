@@ -25,6 +25,7 @@ from dagster._core.execution.resources_init import (
     get_required_resource_keys_to_init,
     resource_initialization_manager,
 )
+from dagster._core.log_manager import DagsterLogManager
 from dagster._core.system_config.objects import ResolvedRunConfig
 
 from aether_dagster.orchestration.compat import (
@@ -79,14 +80,18 @@ class StepRunner:
         self._assignment = assignment
         self._built = built
         self._instance = instance
+        self._log: DagsterLogManager | None = None
 
     def run(self, step_key: str, known_state: KnownExecutionState) -> Iterator[dg.DagsterEvent]:
         """Runs a step; yields its events, which are in the instance's log by then."""
         plan = self._plan_of(step_key, known_state)
         data = self._creation_data(plan)
+        if self._log is None:
+            # As in one process: of each run, and not of each step.
+            self._log = create_log_manager(data)
         run = self._assignment.run
         yield dg.DagsterEvent.step_worker_started(  # pyright: ignore[reportUnknownMemberType]
-            create_log_manager(data),
+            self._log,
             run.job_name,
             message=f'Executing step "{step_key}" in a warm worker.',
             metadata={"pid": dg.MetadataValue.text(str(os.getpid()))},
@@ -95,7 +100,7 @@ class StepRunner:
         yield from ExecuteRunWithPlanIterable(
             execution_plan=plan,
             iterator=inner_plan_execution_iterator,
-            execution_context_manager=_StepContext(data, self._assignment),
+            execution_context_manager=_StepContext(data, self._assignment, self._log),
         )
 
     def _plan_of(self, step_key: str, known_state: KnownExecutionState) -> ExecutionPlan:
@@ -125,8 +130,8 @@ class StepRunner:
 class _StepContext(ExecutionContextManager[PlanExecutionContext]):
     """Dagster's context of a step: its resources and its log."""
 
-    def __init__(self, data: ContextCreationData, assignment: Assignment):
-        super().__init__(_context_events(data, assignment))
+    def __init__(self, data: ContextCreationData, assignment: Assignment, log: DagsterLogManager):
+        super().__init__(_context_events(data, assignment, log))
 
     @property
     def context_type(self) -> type[PlanExecutionContext]:
@@ -134,15 +139,14 @@ class _StepContext(ExecutionContextManager[PlanExecutionContext]):
 
 
 def _context_events(
-    data: ContextCreationData, assignment: Assignment
+    data: ContextCreationData, assignment: Assignment, log: DagsterLogManager
 ) -> Generator[dg.DagsterEvent | PlanExecutionContext]:
-    log_manager = create_log_manager(data)
     loop = asyncio.new_event_loop()
     try:
         resources = resource_initialization_manager(
             resource_defs=data.job_def.get_required_resource_defs(),
             resource_configs=data.resolved_run_config.resources,
-            log_manager=log_manager,
+            log_manager=log,
             execution_plan=data.execution_plan,
             dagster_run=data.dagster_run,
             resource_keys_to_init=data.resource_keys_to_init,
@@ -159,7 +163,7 @@ def _context_events(
                 step_dependency_config=StepDependencyConfig.default(),
             ),
             execution_data=create_execution_data(data, resources.get_object()),
-            log_manager=log_manager,
+            log_manager=log,
             output_capture=None,
             event_loop=loop,
         )

@@ -23,7 +23,12 @@ from aether_dagster.orchestration.compat import (
 )
 from aether_dagster.orchestration.runtime import close_executions
 from aether_dagster.orchestration.workers.compute_logs import redirecting
-from aether_dagster.orchestration.workers.messages import Assignment, RunStep, StepEnded
+from aether_dagster.orchestration.workers.messages import (
+    Assignment,
+    Events,
+    RunStep,
+    StepEnded,
+)
 from aether_dagster.orchestration.workers.steps import Built, StepRunner, build
 
 INTERRUPT = b"interrupt"
@@ -32,6 +37,21 @@ INTERRUPT = b"interrupt"
 ORPHANED = 70
 """The exit status of a worker whose run's process died."""
 
+# What the run's process takes note of, and does nothing about while the step runs, is told with
+# what comes next: each message wakes that process up. All of it is in Dagster's log at once.
+_MAY_WAIT = frozenset(
+    {
+        dg.DagsterEventType.RESOURCE_INIT_STARTED,
+        dg.DagsterEventType.RESOURCE_INIT_SUCCESS,
+        dg.DagsterEventType.LOGS_CAPTURED,
+        dg.DagsterEventType.LOADED_INPUT,
+        dg.DagsterEventType.STEP_INPUT,
+        dg.DagsterEventType.STEP_OUTPUT,
+        dg.DagsterEventType.ASSET_MATERIALIZATION,
+        dg.DagsterEventType.HANDLED_OUTPUT,
+    }
+)
+
 
 @dataclass(frozen=True)
 class Pipes:
@@ -39,7 +59,7 @@ class Pipes:
 
     Args:
         commands: `RunStep` and `Leave` come from it.
-        events: Dagster's events and `StepEnded` go to it.
+        events: `Events` and `StepEnded` go to it.
         control: Interrupts come from it; its end tells that the run's process is gone.
     """
 
@@ -85,12 +105,16 @@ def _serve(runner: StepRunner, pipes: Pipes) -> None:
     process = psutil.Process()
     while isinstance(command := pipes.commands.recv(), RunStep):
         error: ErrorInfo | None = None
+        untold: list[dg.DagsterEvent] = []
         try:
             for event in runner.run(command.step_key, command.known_state):
-                pipes.events.send(event)
+                untold.append(event)
+                if event.event_type not in _MAY_WAIT:
+                    pipes.events.send(Events(untold))
+                    untold = []
         except (Exception, KeyboardInterrupt, ExecutionInterrupted):  # noqa: BLE001 - as Dagster's
             error = error_info(sys.exc_info())
-        pipes.events.send(StepEnded(error, process.memory_info().rss))
+        pipes.events.send(StepEnded(error, process.memory_info().rss, untold))
 
 
 def _begin() -> None:
