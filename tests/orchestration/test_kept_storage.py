@@ -3,6 +3,7 @@
 The areas are those of Dagster's own tests of event log storages.
 """
 
+import multiprocessing
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
@@ -27,7 +28,11 @@ from dagster._core.events.log import EventLogEntry
 from dagster._core.storage.event_log.base import AssetRecordsFilter
 from dagster._core.storage.event_log.sqlite.sqlite_event_log import SqliteEventLogStorage
 
-from aether_dagster.orchestration.event_log import KeptSqliteEventLogStorage, KeptSqliteStorage
+from aether_dagster.orchestration.event_log import (
+    KeptSqliteEventLogStorage,
+    KeptSqliteStorage,
+    engines,
+)
 from aether_dagster.orchestration.event_log import events as kept_events
 
 KEY = dg.AssetKey(["a", "b"])
@@ -285,6 +290,33 @@ def test_threads_and_other_storages_write_into_one_run(
     assert sorted(found) == sorted(f"m{number}" for number in range(60))
     for storage in storages[1:]:
         storage.dispose()
+
+
+def test_processes_which_write_into_one_run_never_meet_in_sqlite(
+    tmp_path: Path, kept: KeptSqliteEventLogStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Who finds a file locked is told so at once, instead of sleeping until it is free.
+    monkeypatch.setattr(engines, "SQLITE_BUSY_TIMEOUT_SECONDS", 0)
+    kept.store_event(made(0))
+    fork = multiprocessing.get_context("fork")
+    together = fork.Barrier(3)
+
+    def write(number: int) -> None:
+        storage = KeptSqliteEventLogStorage(str(tmp_path / "kept"))
+        assert storage.has_asset_key(KEY)
+        assert len(storage.get_logs_for_run(RUN)) == 1
+        together.wait(60)
+        for count in range(number * 100, number * 100 + 60):
+            storage.store_event(made(count) if count % 5 == 0 else plain(count))
+        storage.dispose()
+
+    writers = [fork.Process(target=write, args=(number,)) for number in (1, 2, 3)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    assert [writer.exitcode for writer in writers] == [0, 0, 0]
+    assert len(kept.get_logs_for_run(RUN)) == 181
 
 
 def test_an_old_database_is_opened_by_dagsters_own_way(tmp_path: Path) -> None:
