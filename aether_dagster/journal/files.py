@@ -17,7 +17,8 @@ _ALL = Statement(
         .order_by(_f.seq)
     )
 )
-_COUNT = Statement(lambda _: select(func.count()).where(_f.execution == bindparam("execution")))
+# Their numbers have no gaps, and the last one is found without a look at the others.
+_LAST = Statement(lambda _: select(func.max(_f.seq)).where(_f.execution == bindparam("execution")))
 _LINK = Statement(
     lambda _: select(_f.link).where(
         _f.execution == bindparam("execution"), _f.seq == bindparam("seq")
@@ -49,7 +50,8 @@ def record(
     session: Session, execution: int, pipeline_id: str, links: Sequence[ChainLink], known: int
 ) -> None:
     """Records files which are about to be written; see `Journal.record_files`."""
-    (count,) = session.row(_COUNT, execution=execution) or (0,)
+    (last,) = session.row(_LAST, execution=execution) or (None,)
+    count = 0 if last is None else last + 1
     before = session.row(_LINK, execution=execution, seq=links[0].seq - 1)
     if count != known or links[0].prev != (before and before[0]):
         raise JournalError(

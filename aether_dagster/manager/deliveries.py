@@ -184,16 +184,20 @@ class HookDeliveries:
             for each in self._journal.outbox.cursors(self._pipeline_id)
         }
 
-    def see(self, version: Version, replica: Replica) -> None:
+    def see(self, version: Version, replica: Replica) -> bool:
         """Takes the next version of an execution which is followed; from any thread.
 
         Args:
             version: The version.
             replica: The state after it; it is read here and now.
+
+        Returns:
+            Whether there is something to deliver.
         """
         assert self._seen is not None, "it was not made to be followed"
         due = self._folded.see(replica, version.number, version.deltas, late=version.late)
         self._seen.append((version, due))
+        return bool(due)
 
     def _read(self) -> None:
         for version, due in self._news():
@@ -311,7 +315,7 @@ class DeliveryThread:
         self._thread.start()
 
     def notify(self) -> None:
-        """Tells that a version was committed."""
+        """Tells that there is something to deliver."""
         with self._wake:
             self._news = True
             self._wake.notify_all()

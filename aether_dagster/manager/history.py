@@ -107,7 +107,8 @@ class HistoryWriter:
             return
         try:
             if not change.version.late:
-                self._due += self._projection.fold(change.version.number, change.version.deltas)
+                version = change.version
+                self._due += self._projection.see(change.replica, version.number, version.deltas)
             if not change.more:
                 due, self._due = self._due, []
                 self._files.issue(due)

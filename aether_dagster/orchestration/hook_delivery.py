@@ -33,8 +33,8 @@ class RunDeliveries:
 
     def see(self, change: Change) -> None:
         """Takes a version of the execution; an observer of its follower."""
-        self._thread.deliveries.see(change.version, change.replica)
-        self._thread.notify()
+        if self._thread.deliveries.see(change.version, change.replica):
+            self._thread.notify()
 
     def take_log(self) -> Iterator[tuple[int, str]]:
         """Yields what hooks logged since the last time: levels and texts."""

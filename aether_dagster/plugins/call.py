@@ -1,4 +1,4 @@
-"""One call of a hook, in a thread of its own, so that one which hangs can be left behind."""
+"""One call of a hook, in a thread beside the caller's, so that one which hangs can be left."""
 
 import contextvars
 import logging
@@ -9,11 +9,13 @@ import traceback
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 from aether_dagster.errors import HookError
 from aether_dagster.plugins.hooks import ActiveHook
+from aether_dagster.plugins.threads import run_beside
 from aethersdk import StateVeto
 from aethersdk.calls import HookCall, Transaction, current_call
 
@@ -78,16 +80,10 @@ def call_hook(
         run.take_log,
         redact,
     )
-    began = time.perf_counter()
-    thread = threading.Thread(
-        target=contextvars.copy_context().run,
-        args=(run.run,),
-        name=f"{active.key} {event}",
-        daemon=True,
-    )
-    thread.start()
     seconds = active.hook.timeout if limit is None else min(limit, active.hook.timeout)
-    thread.join(seconds)
+    work = partial(contextvars.copy_context().run, run.run)
+    began = time.perf_counter()
+    run_beside(work, f"{active.key} {event}", seconds)
     milliseconds = round((time.perf_counter() - began) * 1000, 3)
     return run.called(seconds, milliseconds)
 
@@ -97,11 +93,13 @@ class _Run:
         self._active, self._event, self._given = active, event, given
         self._lock = threading.Lock()
         self._left_behind = False
+        self._wrote = False
         self._ended: tuple[Literal["returned", "vetoed", "raised"], Any] | None = None
         self._log: list[tuple[int, str]] = []
         self.call: HookCall | None = None
 
-    def run(self) -> None:
+    def run(self) -> bool:
+        """Makes the call; returns whether its thread can be used for another one."""
         current_call.set(self.call)
         try:
             ended = ("returned", getattr(self._active.hook, self._event)(**self._given))
@@ -112,6 +110,8 @@ class _Run:
         with self._lock:
             if not self._left_behind:
                 self._ended = ended
+        # A transaction belongs to its thread: one which was never ended would be in the way there.
+        return not self._wrote
 
     def called(self, seconds: float, milliseconds: float) -> Called:
         with self._lock:
@@ -134,6 +134,7 @@ class _Run:
     def transaction(self, begin: BeginTransaction) -> AbstractContextManager[Transaction]:
         if self._left_behind:
             raise HookError(self._active.label, "It was left behind, and can write no more.")
+        self._wrote = True
         return begin(self._active.label)
 
 

@@ -58,20 +58,22 @@ class LocalFolders:
         if not files:
             return
         self._sweep_once()
-        targets = [self._root / folder / name for name, _ in files]
-        with contextlib.ExitStack() as stack:
-            written: list[tuple[Path, Path, int]] = []
+        root = os.fspath(self._root)
+        targets = [f"{root}/{folder}/{name}" for name, _ in files]
+        with _temporary_files() as opened:
             for target, (_, data) in zip(targets, files, strict=True):
                 with _explained(f"The history file {target} cannot be written"):
-                    temporary, descriptor = stack.enter_context(_temporary_file(self._root))
-                    _write_all(descriptor, data)
-                written.append((temporary, target, descriptor))
-            for temporary, target, descriptor in written:
+                    opened.append(_temporary_file(root))
+                    _write(opened[-1][1], data)
+            for target, (_, descriptor) in zip(targets, opened, strict=True):
                 with _explained(f"The history file {target} cannot be written"):
                     os.fsync(descriptor)
-                    temporary.rename(target)
+            # Only now, for a rename gives the next file's fsync more to write.
+            for target, (temporary, _) in zip(targets, opened, strict=True):
+                with _explained(f"The history file {target} cannot be written"):
+                    os.rename(temporary, target)  # noqa: PTH104 - for its speed
         with _explained(f"The history file {targets[-1]} cannot be written"):
-            _fsync_folder(targets[-1].parent)
+            _fsync_folder(self._root / folder)
 
     def read(self, folder: str, name: str) -> bytes:
         """Returns a file's content."""
@@ -113,23 +115,29 @@ class LocalFolders:
 
 
 @contextlib.contextmanager
-def _temporary_file(folder: Path) -> Generator[tuple[Path, int]]:
-    while True:
-        path = folder / f"{_TEMPORARY_PREFIX}{secrets.token_hex(8)}{_TEMPORARY_SUFFIX}"
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
-        try:
-            _lock(descriptor)
-            # Another writer may have swept the file between its creation and its lock.
-            if os.fstat(descriptor).st_nlink == 0:
-                continue
-            try:
-                yield path, descriptor
-            except BaseException:
-                path.unlink(missing_ok=True)
-                raise
-            return
-        finally:
+def _temporary_files() -> Generator[list[tuple[str, int]]]:
+    """Takes temporary files, which it closes and, where not all of them were renamed, removes."""
+    opened: list[tuple[str, int]] = []
+    try:
+        yield opened
+    except BaseException:
+        for path, _ in opened:
+            Path(path).unlink(missing_ok=True)
+        raise
+    finally:
+        for _, descriptor in opened:
             os.close(descriptor)
+
+
+def _temporary_file(folder: str) -> tuple[str, int]:
+    while True:
+        path = f"{folder}/{_TEMPORARY_PREFIX}{secrets.token_hex(8)}{_TEMPORARY_SUFFIX}"
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+        _lock(descriptor)
+        # Another writer may have swept the file between its creation and its lock.
+        if os.fstat(descriptor).st_nlink:
+            return path, descriptor
+        os.close(descriptor)
 
 
 def _lock(descriptor: int) -> None:
@@ -147,10 +155,14 @@ def _remove_if_abandoned(path: Path) -> None:
         os.close(descriptor)
 
 
-def _write_all(descriptor: int, data: bytes) -> None:
+def _write(descriptor: int, data: bytes) -> None:
     rest = memoryview(data)
     while rest:
         rest = rest[os.write(descriptor, rest) :]
+    if hasattr(os, "posix_fadvise"):
+        # Advice alone: the disk begins, and one fsync then covers most of what the others would.
+        with contextlib.suppress(OSError):
+            os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def _fsync_folder(folder: Path) -> None:

@@ -44,6 +44,7 @@ class Projection:
     def __init__(self) -> None:
         self._replica = Replica()
         self._nodes: dict[str, _NodeFiles] = {}
+        self._initialized = False
         self._finalized = False
 
     def fold(self, version: int, deltas: Iterable[Delta]) -> list[SnapshotFile]:
@@ -53,35 +54,48 @@ class Projection:
             version: Its number.
             deltas: Its deltas, with their clocks.
         """
+        deltas = tuple(deltas)
+        if not self._finalized:
+            for delta in deltas:
+                self._replica.apply(delta)
+        return self.see(self._replica, version, deltas)
+
+    def see(self, replica: Replica, version: int, deltas: Iterable[Delta]) -> list[SnapshotFile]:
+        """Returns the files which a version makes due that somebody else has joined.
+
+        Args:
+            replica: The state after it.
+            version: Its number.
+            deltas: Its deltas, with their clocks.
+        """
         if self._finalized:
             return []
         files: list[tuple[str, bytes]] = []
         touched: dict[str, None] = {}
-        initialized = self._replica.initialized
         for delta in deltas:
-            self._replica.apply(delta)
             for name in delta.nodes:
-                self._nodes.setdefault(name, _NodeFiles(name)).apply(delta)
+                self._nodes.setdefault(name, _NodeFiles(name)).note(delta)
                 touched[name] = None
-        if not self._replica.initialized:
+        if not replica.initialized:
             return []
+        initialized, self._initialized = self._initialized, True
         if not initialized:
-            files.append((INIT, render_state(self._replica.document())))
-            self._forget_reused()
-        report = self._replica.report
+            files.append((INIT, render_state(replica.document())))
+            self._forget_reused(replica)
+        report = replica.report
         # One version touches few of many nodes; all are looked at in the end alone.
-        names = self._replica.nodes() if report is not None or not initialized else touched
+        names = replica.nodes() if report is not None or not initialized else touched
         for name in names:
-            if name in self._nodes and self._replica.declares(name):
-                files += self._nodes[name].due(self._replica)
+            if name in self._nodes and replica.declares(name):
+                files += self._nodes[name].due(replica)
         if report is not None:
             self._finalized = True
-            files.append((FINAL, render_final(self._replica.document(), report)))
+            files.append((FINAL, render_final(replica.document(), report)))
         return [SnapshotFile(name, data, version) for name, data in files]
 
-    def _forget_reused(self) -> None:
-        for name in self._replica.nodes():
-            if self._replica.outcome(name).status == "succeeded":
+    def _forget_reused(self, replica: Replica) -> None:
+        for name in replica.nodes():
+            if replica.outcome(name).status == "succeeded":
                 self._nodes[name].reused = True
 
 
@@ -100,12 +114,12 @@ class _NodeFiles:
         self._attempts: set[int] = set()
         self._final = False
 
-    def apply(self, delta: Delta) -> None:
+    def note(self, delta: Delta) -> None:
         node = delta.nodes[self._name]
-        self._evidence = {**node.evidence, **self._evidence}
+        if node.evidence:
+            self._evidence = {**node.evidence, **self._evidence}
         if node.outcome is not None:
-            alone = replace(delta, nodes={self._name: replace(node, evidence={})})
-            self._reports.setdefault(node.outcome.attempt, []).append(alone)
+            self._reports.setdefault(node.outcome.attempt, []).append(delta)
 
     def due(self, replica: Replica) -> Iterator[tuple[str, bytes]]:
         if self.reused:
@@ -117,10 +131,11 @@ class _NodeFiles:
         for attempt in range(1, last.attempt + 1):
             if attempt in self._attempts:
                 continue
-            newest = attempt == last.attempt and not self._evidence
-            if newest and not _is_due(attempt, last.status, settled):
-                continue  # nothing else tells of it, so that its record need not be made
-            record = self._record(attempt, node_id)
+            if attempt == last.attempt and not self._evidence:
+                # Nothing has happened after it, so that what is in force is of this attempt alone.
+                record = replica.node(self._name)
+            else:
+                record = self._record(attempt, node_id)
             if _is_due(attempt, record["status"], settled):
                 self._attempts.add(attempt)
                 rendered = record, render_node(record)
@@ -140,7 +155,8 @@ class _NodeFiles:
         alone = Replica()
         alone.apply(Delta("", Authority.RECONCILIATION, clock=0, nodes={self._name: declared}))
         for delta in self._reports.get(attempt, ()):
-            alone.apply(delta)
+            reported = replace(delta.nodes[self._name], evidence={})
+            alone.apply(replace(delta, nodes={self._name: reported}))
         return alone.node(self._name)
 
 

@@ -3,11 +3,10 @@ from pathlib import Path
 import pytest
 
 from aether_dagster.errors import SnapshotError
-from aether_dagster.journal import Journal
+from aether_dagster.journal import Journal, Version
 from aether_dagster.manager import Change, Execution
 from aether_dagster.manager.history import HistoryFiles, HistoryWriter
 from aether_dagster.snapshot import HistoryStore
-from aether_dagster.state import Replica
 
 FOLDER = "2023-07-20_133452_pipeline_01H3XYZ9"
 
@@ -31,10 +30,15 @@ def writer(
     return HistoryWriter(HistoryFiles(journal, execution.id, store, FOLDER), told.append)
 
 
+def change(execution: Execution, version: Version, *, more: bool = False) -> Change:
+    replica = execution.journal.replica(execution.id, version.number)
+    return Change(execution.id, version, replica, frozenset(), more)
+
+
 def give(writer: HistoryWriter, execution: Execution) -> None:
     """Gives the writer all versions, as a follower does."""
     for version in execution.journal.versions(execution.id):
-        writer(Change(execution.id, version, Replica(), frozenset()))
+        writer(change(execution, version))
 
 
 def test_files_are_written_as_versions_make_them_due(
@@ -57,9 +61,9 @@ def test_files_of_versions_read_together_are_recorded_and_written_together(
     execution.settle("load", 1, "succeeded", seconds=1)
     *versions, last = journal.versions(execution.id)
     for version in versions:
-        writer(Change(execution.id, version, Replica(), frozenset(), more=True))
+        writer(change(execution, version, more=True))
     assert (store.names(FOLDER), journal.history_files(execution.id)) == ([], [])
-    writer(Change(execution.id, last, Replica(), frozenset()))
+    writer(change(execution, last))
     recorded = [link.name for link in journal.history_files(execution.id)]
     assert recorded[0] == "state_init.json"
     assert (len(recorded), sorted(recorded)) == (3, store.names(FOLDER))
@@ -83,8 +87,8 @@ def test_a_history_which_breaks_is_told_once_and_not_gone_on_with(
 def test_whatever_else_goes_wrong_is_told_as_well(
     execution: Execution, writer: HistoryWriter, journal: Journal, told: list[SnapshotError]
 ) -> None:
-    versions = journal.versions(execution.id)
+    first = change(execution, journal.versions(execution.id)[0])
     journal.close()
-    writer(Change(execution.id, versions[0], Replica(), frozenset()))
+    writer(first)
     assert len(told) == 1
     assert writer.error is told[0]

@@ -1,6 +1,11 @@
 """One call of a hook: its time limit, its faults, its log."""
 
+import gc
+import os
+import threading
 import time
+import weakref
+from contextlib import contextmanager
 
 import pytest
 
@@ -70,6 +75,94 @@ def test_one_which_hangs_is_left_behind_and_can_write_no_more():
     assert "within 0.1 s" in called.error["message"]
     time.sleep(0.5)
     assert refused == ["plugin@1.0.0: It was left behind, and can write no more."]
+
+
+class Threads(StateHook):
+    """Tells which thread it is called in, after whatever its class is told to do first."""
+
+    timeout = 0.2
+
+    def post_state_finalize(self, report):
+        report()
+        return threading.get_ident()
+
+
+def thread_of(before=lambda: None, **options):
+    return call_hook(active(Threads), "post_state_finalize", {"report": before}, **options)
+
+
+def test_calls_share_a_thread_which_is_not_the_callers():
+    first, second = (thread_of(pipeline_id="p").value for _ in range(2))
+    assert first == second != threading.get_ident()
+
+
+def test_a_call_inside_of_a_call_has_another_thread():
+    inner = []
+    outer = thread_of(lambda: inner.append(thread_of(pipeline_id="p").value), pipeline_id="p")
+    assert inner[0] != outer.value
+    assert outer.outcome == "returned"
+
+
+def test_after_one_which_hangs_the_next_is_called_at_once():
+    hang, ended = threading.Event(), []
+
+    def hanging():
+        hang.wait(30)
+        ended.append(threading.current_thread())
+
+    assert thread_of(hanging, pipeline_id="p").outcome == "timed out"
+    assert thread_of(pipeline_id="p").outcome == "returned"
+    hang.set()
+    while not ended:
+        time.sleep(0.01)
+    ended[0].join(10)
+    assert not ended[0].is_alive(), "whoever was left behind makes no further call"
+
+
+def test_a_transaction_which_is_never_ended_is_in_nobodys_way():
+    @contextmanager
+    def begin(_):
+        yield
+
+    class Careless(StateHook):
+        def post_state_finalize(self):
+            self.transaction().__enter__()
+            here.open = True
+
+    here, found = threading.local(), []
+    assert call(Careless, pipeline_id="p", begin=begin).outcome == "returned"
+    thread_of(lambda: found.append(hasattr(here, "open")), pipeline_id="p")
+    assert found == [False]
+
+
+def test_nothing_which_it_was_given_lives_on():
+    class Table:
+        def __call__(self):
+            pass
+
+    table = Table()
+    known = weakref.ref(table)
+    thread_of(table, pipeline_id="p")
+    del table
+    gc.collect()
+    assert known() is None
+
+
+def test_a_thread_without_calls_ends():
+    found = []
+    thread_of(lambda: found.append(threading.current_thread()), pipeline_id="p")
+    found[0].join(30)
+    assert not found[0].is_alive()
+    assert thread_of(pipeline_id="p").outcome == "returned"
+
+
+def test_a_forked_process_has_threads_of_its_own():
+    thread_of(pipeline_id="p")
+    child = os.fork()
+    if child == 0:
+        called = thread_of(pipeline_id="p")
+        os._exit(0 if called.outcome == "returned" else 1)
+    assert os.waitpid(child, 0)[1] == 0
 
 
 def test_what_it_logs_is_on_standard_error_and_handed_on_without_secrets(capsys):

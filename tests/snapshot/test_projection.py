@@ -265,6 +265,15 @@ def test_whatever_is_reported_the_files_are_whole_and_end_with_the_folded_state(
         assert (file in finals) == (record["status"] in {"succeeded", "failed"}), name
 
 
+@given(st.lists(st.sampled_from(REPORTS), max_size=14))
+def test_who_joins_the_versions_makes_no_difference(reports: list[Any]) -> None:
+    deltas = [_init(), *(make() for make in reports), _report()]
+    alone, beside, replica = Projection(), Projection(), Replica()
+    for version, delta in enumerate((delta.at(place) for place, delta in enumerate(deltas, 1)), 1):
+        replica.apply(delta)
+        assert beside.see(replica, version, [delta]) == alone.fold(version, [delta])
+
+
 @given(st.lists(st.sampled_from(REPORTS), max_size=14), st.integers(1, 4))
 def test_deltas_which_share_a_version_give_the_same_final_state(
     reports: list[Any], size: int
