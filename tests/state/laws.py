@@ -37,6 +37,15 @@ def any_order_and_number_of_deliveries_gives_one_state(scenario: Scenario) -> No
     assert once.knowledge() == again.knowledge()
 
 
+def folding_many_is_applying_each(scenario: Scenario) -> None:
+    half = len(scenario.arriving) // 2
+    folded = replica_of(scenario.arriving[:half])
+    folded.fold(scenario.arriving[half:])
+    applied = replica_of(scenario.arriving)
+    assert shown(folded) == shown(applied)
+    assert folded.knowledge() == applied.knowledge()
+
+
 def state_is_what_the_specification_says(scenario: Scenario) -> None:
     replica, wanted = replica_of(scenario.arriving), expected(scenario.made)
     assert json.dumps(replica.document()) == json.dumps(wanted["document"])
@@ -154,6 +163,8 @@ def attempts_never_go_back(scenario: Scenario) -> None:
 LAWS: tuple[Callable[[Scenario], None], ...] = (
     state_is_what_the_specification_says,
     any_order_and_number_of_deliveries_gives_one_state,
+    folding_many_is_applying_each,
+    folding_many_is_applying_each,
     changed_leaves_are_exactly_those_which_differ,
     changed_leaves_of_a_join_are_exactly_those_which_differ,
     join_knows_what_both_knew,

@@ -1,7 +1,7 @@
 """The laws are worth what they catch: each lattice here is broken in one way, and must be seen."""
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -175,6 +175,11 @@ def _keep_first_artifact(replica: Replica, name: str, register: Register[str | N
     return set() if name in replica._artifacts else _join_artifact(replica, name, register)
 
 
+def _fold_last(replica: Replica, deltas: Iterable[Delta]) -> None:
+    for delta in [*deltas][-1:]:
+        replica.apply(delta)
+
+
 def _shared_copy(replica: Replica) -> Replica:
     copy = _copy(replica)
     copy._nodes = replica._nodes
@@ -298,6 +303,7 @@ MUTANTS: dict[str, Mutant] = {
     "artifacts by authority": _artifacts_by_authority,
     "a copy forgets tombstones": _method(Replica, "copy", _copy_without_tombstones),
     "a copy shares its nodes": _method(Replica, "copy", _shared_copy),
+    "folding many joins the last": _method(Replica, "fold", _fold_last),
     "the last of two initializations": _last_write_once,
     "the last of two reports": lambda patch: patch.setattr(
         replicas, "first_report", lambda _a, b: b
