@@ -29,7 +29,6 @@ _OPEN_SECONDS = 5.0
 _CLOSE_SECONDS = 5.0
 _PING_SECONDS = 5.0
 _PONG_SECONDS = 10.0
-_HALF_OPEN = 256
 _READERS = 2
 # A tail reads the journal twice a second.
 _SILENCE_SECONDS = 5.0
@@ -90,7 +89,8 @@ class Sidecar:
         margin = Margin()
         pace = Pace(settings.rate, margin)
         self._metrics = Metrics(margin)
-        self._door = Door(_HALF_OPEN)
+        # After a restart, all clients there may be come back at once.
+        self._door = Door(settings.clients)
         self._readers = ThreadPoolExecutor(_READERS, "read")
         self._streams = Streams(
             source, pace=pace, encode=encode, metrics=self._metrics, readers=self._readers
