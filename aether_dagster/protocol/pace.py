@@ -13,7 +13,8 @@ DEFAULT_RATE = 4.0
 
 _SAMPLES = 200
 _EVERY = 20
-_ON_TOP = 0.005
+# What a frame takes from the kernel into the client's hands is not seen here.
+_ON_TOP = 0.01
 # However slow flushes are, more than 20 frames a second would only make them slower.
 _HIGHEST = 0.15
 
@@ -37,7 +38,8 @@ class Margin:
         self._flushes.append(flush)
         self._lags.append(lag)
         self._count += 1
-        if self._count % _EVERY == 0:
+        # It rises at once, for the next frame would be late as well, and falls by and by.
+        if flush + lag + _ON_TOP > self.seconds or self._count % _EVERY == 0:
             needed = percentile(self._flushes) + percentile(self._lags) + _ON_TOP
             self.seconds = min(max(GATHER, needed), _HIGHEST)
 
