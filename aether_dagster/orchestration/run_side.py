@@ -96,8 +96,10 @@ class RunSide:
     def __enter__(self) -> Self:
         job = self._context.job.get_definition()
         steps: dict[int, tuple[CompiledPipeline, list[tuple[str, str]]]] = {}
+        # Dagster makes the list of them each time it is asked.
+        to_execute = frozenset(self._plan.step_keys_to_execute)
         for step in self._plan.steps:
-            if step.key not in self._plan.step_keys_to_execute:
+            if step.key not in to_execute:
                 continue
             body = node_body(job.get_op(step.node_handle).definition)
             if body is not None:

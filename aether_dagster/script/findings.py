@@ -24,16 +24,16 @@ class Findings:
         self._file = file
         self._loaded = loaded
         self._suggestions_left = _MAX_SUGGESTIONS
-        self._labels: dict[int, str] = {}
+        self._steps: Sequence[Any] = ()
         self._problems: list[Problem] = list(loaded.problems) if loaded else []
 
     def name_steps(self, steps: Sequence[Any]) -> None:
-        """Let messages speak of steps by their ids."""
-        for index, step in enumerate(steps):
-            if isinstance(step, Mapping):
-                name = cast("Mapping[str, Any]", step).get("id")
-                if isinstance(name, str):
-                    self._labels[index] = name
+        """Let messages speak of steps by their ids.
+
+        Args:
+            steps: As they were read, or as they were checked.
+        """
+        self._steps = steps
 
     def add(
         self,
@@ -107,10 +107,18 @@ class Findings:
                 return text.count("\n", 0, index) + 1, index - text.rfind("\n", 0, index)
         return span[:2]
 
+    def _name(self, index: int) -> str | None:
+        step = self._steps[index] if index < len(self._steps) else None
+        if isinstance(step, Mapping):
+            name = cast("Mapping[str, Any]", step).get("id")
+        else:
+            name = getattr(step, "id", None)
+        return name if isinstance(name, str) else None
+
     def _label(self, path: Path) -> str:
         if path[:2] == ("pipeline", "steps") and len(path) > 2:
             index = cast("int", path[2])
-            name = self._labels.get(index)
+            name = self._name(index)
             step = f"step {shorten(name)!r}" if name is not None else f"step number {index + 1}"
             rest = dotted(path[3:])
             return f"{step}, {rest}" if rest else step

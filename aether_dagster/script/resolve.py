@@ -207,7 +207,7 @@ class Resolved(Values):
         environ: Mapping[str, str],
     ) -> ResolvedArguments:
         findings = Findings(self.document.file, self.document.loaded)
-        findings.name_steps([{"id": step.id} for step in self.document.pipeline.steps])
+        findings.name_steps(self.document.pipeline.steps)
         connector = path[0] == "connectors"
         look_up = Lookup(
             self, findings, outputs=outputs, secret=secret, environ=environ, live=connector
