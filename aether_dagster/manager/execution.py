@@ -230,11 +230,11 @@ class Execution:
         Raises:
             DependencyFailed: One has.
         """
-        nodes = set(self._replica.nodes())
+        known = self._replica
         failed = [
             upstream
             for upstream in self.document.dependencies[step]
-            if upstream in nodes and self._replica.outcome(upstream).status == FAILED
+            if known.declares(upstream) and known.outcome(upstream).status == FAILED
         ]
         if failed:
             raise DependencyFailed(step, failed)
