@@ -143,6 +143,17 @@ class Folder:
         return self._guard
 
 
+def is_due(version: int) -> bool:
+    """Tells whether whoever commits this version leaves a checkpoint of it."""
+    return version % INTERVAL == 0
+
+
+def packed(session: Session, pipeline_id: str, replica: Replica) -> Checkpoint:
+    """Returns the checkpoint of a state which somebody has folded already."""
+    execution = commit.existing(session, pipeline_id)
+    return execution, replica.version, _pack(session, execution, replica)
+
+
 def keep(session: Session, found: list[Checkpoint]) -> None:
     """Stores checkpoints."""
     for execution, version, packed in found:

@@ -241,6 +241,7 @@ class Journal:
         now_ms: int | None = None,
         summary: Mapping[str, Any] | None = None,
         ended: Sequence[CallEnd] = (),
+        checkpoint: bool = True,
     ) -> int:
         """Commits deltas as one version. Those whose ids are there already are left out.
 
@@ -253,6 +254,8 @@ class Journal:
             now_ms: Unix milliseconds; the wall clock if None.
             summary: `{"status": …, "nodes": {status: count}}` for lists of executions.
             ended: What calls of hooks came to, noted with it.
+            checkpoint: Whether the state is folded for a checkpoint where one is due; whoever has
+                folded it already says no, and gives it to `checkpoint`.
 
         Returns:
             The version committed, or the present one where every delta was there.
@@ -267,9 +270,24 @@ class Journal:
             now = unix_ms() if now_ms is None else now_ms
             version = commit.append(session, head, deltas, now_ms=now, text=text, summary=summary)
             write_ends(session, ended)
-        if version != head.version and version % fold.INTERVAL == 0:
+        if checkpoint and version != head.version and fold.is_due(version):
             self.replica(pipeline_id, version)
         return version
+
+    def checkpoint(self, pipeline_id: str, replica: Replica) -> None:
+        """Keeps a state as the caller has folded it, so that readers fold on from there.
+
+        Only for speed: where it cannot be kept, readers fold a little longer.
+
+        Args:
+            pipeline_id: The execution.
+            replica: What its versions up to the replica's are folded to.
+        """
+        with suppress(JournalError):
+            with self._database.reading() as session:
+                found = fold.packed(session, pipeline_id, replica)
+            with self._database.writing() as session:
+                fold.keep(session, [found])
 
     def versions(self, pipeline_id: str, after: int = 0, upto: int | None = None) -> list[Version]:
         """Returns committed versions with their deltas, oldest first.

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from aether_dagster.errors import DependencyFailed, ExecutionEnded, HookError
 from aether_dagster.journal import ExecutionRecord, Journal
+from aether_dagster.journal.fold import is_due
 from aether_dagster.journal.transaction import ATTEMPTS
 from aether_dagster.manager.ending import (
     EXECUTING,
@@ -44,6 +45,8 @@ T = TypeVar("T")
 # What an input leaves free in a node's record, in bytes: an error's message and traceback come
 # later, maybe from another process which does not see the input (spec 1.4).
 _RESERVE = 8_192
+# How many versions are in memory at once where all are read.
+_READ_AT_ONCE = 200
 
 
 class Execution:
@@ -455,13 +458,15 @@ class Execution:
     def referenced_values(self) -> set[str]:
         """Returns the URIs of all stored values which any committed version refers to."""
         found: set[str] = set()
-        for version in self.journal.versions(self.id):
-            for delta in version.deltas:
-                for node in delta.nodes.values():
-                    found.update(_references(node.input_payload))
-                    if node.outcome is not None:
-                        found.update(_references(node.outcome.output_payload))
-                        found.update(_references(node.outcome.value))
+        head = self.catch_up().version
+        for first in range(0, head, _READ_AT_ONCE):
+            for version in self.journal.versions(self.id, first, first + _READ_AT_ONCE):
+                for delta in version.deltas:
+                    for node in delta.nodes.values():
+                        found.update(_references(node.input_payload))
+                        if node.outcome is not None:
+                            found.update(_references(node.outcome.output_payload))
+                            found.update(_references(node.outcome.value))
         return found
 
     def _report(self, replica: Replica, end: RunEnd) -> dict[str, Any]:
@@ -557,10 +562,15 @@ class Execution:
 
     def _commit(self, *deltas: Delta) -> None:
         ended = () if self._ledger is None else self._ledger.pending()
-        self.journal.append(self.id, deltas, now_ms=int(self._now() * 1000), ended=ended)
+        now_ms = int(self._now() * 1000)
+        before = self._replica.version
+        version = self.journal.append(self.id, deltas, now_ms=now_ms, ended=ended, checkpoint=False)
         if self._ledger is not None:
             self._ledger.written(ended)
         self.catch_up()
+        if version > before and is_due(version):
+            # The journal would have to fold all once more, and hold it a second time.
+            self.journal.checkpoint(self.id, self._replica)
 
 
 class Artifacts(ArtifactAccess):

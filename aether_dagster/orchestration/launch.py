@@ -176,14 +176,17 @@ def _outcome(
     pipeline: str,
     watch: Watch,
 ) -> RunOutcome:
-    with Journal.open(settings.journal_url(instance), keys=key_ring(settings)) as journal:
-        record = journal.find(run_id, pipeline)
-        if record is None:
-            raise StateError(
-                f"Dagster's run {run_id} left no execution of {pipeline!r}; its log says why: "
-                "see it with 'aetherscript ui'."
-            )
-        replica = journal.replica(record.pipeline_id)
+    if watch.ended is not None:
+        record, replica = watch.ended.record, watch.ended.replica
+    else:
+        with Journal.open(settings.journal_url(instance), keys=key_ring(settings)) as journal:
+            found = journal.find(run_id, pipeline)
+            if found is None:
+                raise StateError(
+                    f"Dagster's run {run_id} left no execution of {pipeline!r}; its log says why: "
+                    "see it with 'aetherscript ui'."
+                )
+            record, replica = found, journal.replica(found.pipeline_id)
     report = dict(replica.report or {})
     return RunOutcome(
         pipeline_id=record.pipeline_id,

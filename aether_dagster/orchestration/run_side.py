@@ -53,6 +53,7 @@ class Watch:
             which holds the report.
         hook_error: Why a state hook failed whose failures count.
         undelivered: How many deliveries to state hooks are left in the outbox.
+        ended: The execution, once it is finalized: its state need not be folded once more.
     """
 
     on_change: Callable[[Change], None]
@@ -60,6 +61,7 @@ class Watch:
     history_error: str | None = None
     hook_error: str | None = None
     undelivered: int = 0
+    ended: Execution | None = None
 
 
 watched: ContextVar[Watch | None] = ContextVar("watched", default=None)
@@ -320,6 +322,8 @@ class _Tracked:
         if execution.active is not None and execution.active.instances:
             details["plugins"] = execution.redaction.value(execution.active.cleanup())
         execution.finalize(end, details=details)
+        if self._watch is not None:
+            self._watch.ended = execution
         self._drain()
         if self._hooks is not None:
             left = self._hooks.finish()

@@ -12,6 +12,7 @@ from aether_dagster.script.dependencies import Links, link
 from aether_dagster.script.findings import Findings, describe
 from aether_dagster.script.interpolation import references
 from aether_dagster.script.loader import (
+    Kept,
     Loaded,
     Path,
     Unreadable,
@@ -31,12 +32,13 @@ class Document:
         file: Its path as the user gave it.
         pipeline: The models.
         links: Order, dependencies, and what its references name.
+        loaded: Its text and places; None where it was written in Python.
     """
 
     file: str
     pipeline: Pipeline
     links: Links = field(repr=False)
-    loaded: Loaded | None = field(repr=False, default=None)
+    loaded: Kept | None = field(repr=False, default=None)
 
     @staticmethod
     def from_pipeline(
@@ -109,11 +111,7 @@ class Document:
 
         What an alias brought in stands where the alias does. None where there is no text.
         """
-        if self.loaded is None:
-            return None
-        while path and path not in self.loaded.values:
-            path = path[:-1]
-        return self.loaded.values[path][:2]
+        return None if self.loaded is None else self.loaded.place(path)
 
     def canonical(self) -> dict[str, Any]:
         """Return what `config_hash` covers: the document with its defaults filled in.
@@ -223,7 +221,8 @@ def _check(
     links = link(raw, findings, environ)
     if (problems := findings.problems()) or pipeline is None:
         raise ScriptError(problems)
-    return Document(file, pipeline, links, loaded)
+    steps: list[Path] = [("pipeline", "steps", index) for index in range(len(pipeline.steps))]
+    return Document(file, pipeline, links, None if loaded is None else loaded.kept(file, steps))
 
 
 def _override(

@@ -6,7 +6,7 @@ from typing import Any, cast
 
 from aether_dagster.errors import Problem
 from aether_dagster.script.credentials import is_credential_name, without_password
-from aether_dagster.script.loader import Loaded, Path
+from aether_dagster.script.loader import Kept, Loaded, Path
 
 _MAX_SUGGESTIONS = 50
 """Looking for the nearest name takes a while; a document with more mistakes has other worries."""
@@ -20,7 +20,7 @@ class Findings:
         loaded: Its text and places; None where it was written in Python.
     """
 
-    def __init__(self, file: str, loaded: Loaded | None = None):
+    def __init__(self, file: str, loaded: Loaded | Kept | None = None):
         self._file = file
         self._loaded = loaded
         self._suggestions_left = _MAX_SUGGESTIONS

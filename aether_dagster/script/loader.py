@@ -7,8 +7,9 @@ are not composed: so many small objects keep the garbage collector busy for most
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, cast
 
 import yaml
@@ -60,6 +61,53 @@ class Loaded:
     keys: dict[Path, tuple[int, int]] = field(default_factory=dict[Path, tuple[int, int]])
     values: dict[Path, Span] = field(default_factory=dict[Path, Span])
     problems: list[Problem] = field(default_factory=list[Problem])
+
+    def place(self, path: Path) -> tuple[int, int]:
+        """Return line and column of a value, or of the nearest above it which has a place."""
+        while path and path not in self.values:
+            path = path[:-1]
+        return self.values[path][:2]
+
+    def kept(self, file: str, places: Iterable[Path]) -> "Kept":
+        """Return what is kept of it when it was found right: the text and a few places."""
+        return Kept(self.text, file, {path: self.place(path) for path in places})
+
+
+@dataclass(frozen=True)
+class Kept:
+    """The text of a document in which nothing was wrong.
+
+    The places of all its values take more memory than the values do, and are hardly ever asked
+    for when all is checked: then the text is read once more.
+
+    Attributes:
+        text: The source.
+        file: Its name for messages.
+        places: Line and column of the values which are asked for in every document, by path.
+    """
+
+    text: str
+    file: str
+    places: Mapping[Path, tuple[int, int]]
+    problems: tuple[Problem, ...] = ()
+
+    def place(self, path: Path) -> tuple[int, int]:
+        """Return line and column of a value, or of the nearest above it which has a place."""
+        return self.places.get(path) or self._loaded.place(path)
+
+    @property
+    def keys(self) -> dict[Path, tuple[int, int]]:
+        """As of `Loaded`."""
+        return self._loaded.keys
+
+    @property
+    def values(self) -> dict[Path, Span]:
+        """As of `Loaded`."""
+        return self._loaded.values
+
+    @cached_property
+    def _loaded(self) -> Loaded:
+        return load(self.text, self.file)
 
 
 class Unreadable(Exception):

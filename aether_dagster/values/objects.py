@@ -103,10 +103,12 @@ class _LocalObjects:
             return None
 
     def under(self, prefix: str) -> Iterator[tuple[str, int]]:
-        for folder, _, names in os.walk(self._root / prefix):
+        # Without `Path`: a large execution has thousands, and each would intern its parts.
+        root = str(self._root)
+        for folder, _, names in os.walk(os.path.join(root, prefix)):  # noqa: PTH118
+            place = folder[len(root) + 1 :].replace(os.sep, "/")
             for name in names:
-                path = Path(folder, name)
-                yield path.relative_to(self._root).as_posix(), path.stat().st_size
+                yield f"{place}/{name}", os.stat(os.path.join(folder, name)).st_size  # noqa: PTH116, PTH118
 
     def remove(self, key: str) -> None:
         path = self._root / key

@@ -1,5 +1,6 @@
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,12 +12,14 @@ from aether_dagster.errors import (
     ValueStoreError,
     WriteConflict,
 )
-from aether_dagster.journal import Journal, Transaction
+from aether_dagster.journal import Journal, Transaction, fold
+from aether_dagster.journal.statement import Session
 from aether_dagster.manager import Execution
 from aether_dagster.manager.ending import RunEnd
+from aether_dagster.state import Delta
 from aether_dagster.values import ValueStore
 from tests import schemas
-from tests.journals import dump
+from tests.journals import dump, journal_url
 
 LOST = {"type": "WorkerLost", "message": "it died", "traceback": None}
 
@@ -279,3 +282,25 @@ def test_below_a_failed_step_and_after_the_end_nothing_starts(execution: Executi
     with pytest.raises(ExecutionEnded, match=f"{execution.id} has been brought to its end"):
         execution.start("write", 1, {})
     assert execution.catch_up().version == head
+
+
+def test_readers_fold_on_from_what_whoever_commits_had_folded(
+    execution: Execution, journal: Journal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fold, "INTERVAL", 5)
+    monkeypatch.setattr(journal, "replica", None)  # nothing is folded anew for a checkpoint
+    for number in range(11):
+        execution.write_artifact("load", "x", str(number))
+    execution.start("load", 1, {"message": "hello"})
+    head = execution.replica.version
+    folded_from: list[int] = []
+    versions = fold._deltas
+
+    def read(session: Session, number: int, after: int, upto: int) -> Iterator[Delta]:
+        folded_from.append(after)
+        return versions(session, number, after, upto)
+
+    monkeypatch.setattr(fold, "_deltas", read)
+    with Journal.open(journal_url(tmp_path, "state.db")) as other:
+        assert other.state(execution.id) == execution.state_document()
+    assert folded_from == [head - head % 5]
