@@ -217,6 +217,14 @@ class Deployment:
         return bool(entries) and all(entry["loadStatus"] == "LOADED" for entry in entries)
 
 
+def launches(answer: Any) -> bool:
+    """Whether an answer which a browser's page got is to the launch of a run.
+
+    Whoever leaves the page before it came takes the launch back.
+    """
+    return '"operationName":"Launch' in (answer.request.post_data or "")
+
+
 def _repository() -> dict[str, Any]:
     return {"repositoryLocationName": LOCATION, "repositoryName": "__repository__"}
 

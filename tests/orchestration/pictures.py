@@ -4,12 +4,14 @@ import json
 import shutil
 import sys
 import tempfile
+from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 
-from tests.orchestration.deployment import Deployment
+from tests.orchestration.deployment import LOCATION, Deployment
 from tests.orchestration.pipelines import write
 from tests.page.conftest import browsing
 
@@ -49,6 +51,14 @@ defs = dg.Definitions.merge(
     dg.Definitions(sensors=SENSORS, executor=aether_executor),
 )
 """
+SENSOR = "state_logger_state_hook_sensor"
+TICKS = """
+query Ticks($selector: SensorSelector!) {
+  sensorOrError(sensorSelector: $selector) {
+    ... on Sensor { sensorState { ticks(limit: 25) { timestamp skipReason } } }
+  }
+}
+"""
 
 
 def _prepare(folder: Path) -> None:
@@ -65,10 +75,34 @@ def _ended(instance: dg.DagsterInstance, run_id: str) -> bool:
     return run is not None and run.is_finished
 
 
-def _shoot(page: Any, url: str, seen: str, name: str) -> None:
+def _delivered(deployment: Deployment) -> list[datetime]:
+    """When the hook's sensor delivered something."""
+    selector = {
+        "repositoryLocationName": LOCATION,
+        "repositoryName": "__repository__",
+        "sensorName": SENSOR,
+    }
+    ticks = deployment.graphql(TICKS, selector=selector)["sensorState"]["ticks"]
+    told = ((tick["timestamp"], tick["skipReason"] or "0 delivered") for tick in ticks)
+    return [
+        datetime.fromtimestamp(at, UTC) for at, said in told if not said.startswith("0 delivered")
+    ]
+
+
+def _point_at(page: Any, tick: datetime) -> None:
+    """Lets the page show what a tick said."""
+    row = page.locator("tr", has_text=tick.strftime("%b %-d, %-I:%M:%S %p")).last
+    row.get_by_text("0 runs requested").first.hover()
+
+
+def _shoot(
+    page: Any, url: str, seen: str, name: str, before: Callable[[], None] = lambda: None
+) -> None:
     page.goto(url)
     page.get_by_text(seen).first.wait_for(timeout=180_000)
     page.wait_for_timeout(4_000)
+    before()
+    page.wait_for_timeout(500)
     page.screenshot(path=IMAGES / f"{name}.png")
     sys.stdout.write(f"{name}\n")
     sys.stdout.flush()
@@ -91,8 +125,12 @@ def main() -> None:
             deployment.wait_until(lambda: _ended(instance, run_id), "the end of the run")
         asset = f"{deployment.url}/assets/sales/extract"
         with browsing() as browser:
-            page = browser.new_page(viewport={"width": 1280, "height": 860})
+            page = browser.new_page(viewport={"width": 1280, "height": 860}, timezone_id="UTC")
             page.set_default_timeout(180_000)
+            deployment.wait_until(lambda: bool(_delivered(deployment)), "a delivery")
+            (tick, *_) = _delivered(deployment)
+            sensor = f"{deployment.url}/locations/{LOCATION}/sensors/{SENSOR}"
+            _shoot(page, sensor, "View logs", "hook-ticks", lambda: _point_at(page, tick))
             _shoot(page, f"{asset}?view=events", "aether/execution_time", "materialization")
             _shoot(page, f"{asset}?view=checks", "DataValidator_unique", "checks")
 

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from aether_dagster import AetherPipelineComponent, Step
 from aether_dagster.journal import Journal
 from aether_dagster.script import Document
-from tests.orchestration.deployment import LIMIT, PATIENT, free_port
+from tests.orchestration.deployment import LIMIT, PATIENT, free_port, launches
 from tests.orchestration.pipelines import specs, write
 from tests.page.conftest import browsing, chromium
 
@@ -109,8 +109,7 @@ def test_dg_dev_shows_it_and_a_browser_runs_it(project: Path) -> None:
             page = browser.new_page(viewport={"width": 1280, "height": 860})
             page.set_default_timeout(240_000)
             page.goto(f"{url}/locations/shop/asset-groups/nightly_load/lineage")
-            # Whoever leaves the page before the answer came takes the launch back.
-            with page.expect_response(_launches):
+            with page.expect_response(launches):
                 page.get_by_role("button", name="Materialize all").click()
             page.goto(f"{url}/runs")
             page.get_by_text("Success", exact=True).first.wait_for()
@@ -130,10 +129,6 @@ def test_dg_dev_shows_it_and_a_browser_runs_it(project: Path) -> None:
         "average": "succeeded",
         "report": "succeeded",
     }
-
-
-def _launches(answer: Any) -> bool:
-    return '"operationName":"Launch' in (answer.request.post_data or "")
 
 
 def _ended_of(project: Path) -> tuple[dict[str, Any], str | None]:

@@ -14,8 +14,9 @@ import pytest
 
 from aether_dagster.journal import ExecutionRecord, Journal
 from aether_dagster.state.document import canonical_bytes
-from tests.orchestration.deployment import LIMIT, Deployment
+from tests.orchestration.deployment import LIMIT, Deployment, launches
 from tests.orchestration.pipelines import write
+from tests.page.conftest import browsing, chromium
 
 TINY = """
     version: "2.1"
@@ -114,6 +115,12 @@ class Team:
         final = json.loads((Path(record.history) / "state_final.json").read_bytes())
         assert canonical_bytes(final) == canonical_bytes(state)
         return state
+
+    def init(self, run_id: str, pipeline: str = "tiny") -> dict[str, Any]:
+        """The state document with which a run's execution began."""
+        record = self.record(run_id, pipeline)
+        assert record.history is not None
+        return json.loads((Path(record.history) / "state_init.json").read_bytes())
 
     def tagged(self, key: str, value: str) -> list[str]:
         """The runs which have a tag, once there is one."""
@@ -275,3 +282,48 @@ def test_runs_are_tagged_with_their_execution(team: Team) -> None:
         assert run.tags["aether/tiny.id"] == record.pipeline_id
         assert run.tags["aether/tiny.config_hash"] == record.config_hash
         assert run.tags["aether/tiny.history_head"]
+
+
+@pytest.mark.browser
+def test_a_click_on_from_failure_leaves_what_resume_leaves(team: Team) -> None:
+    pytest.importorskip("playwright", reason="needs the package playwright")
+    if chromium() is None:
+        pytest.skip("needs a Chromium: apt-get install chromium, or set CHROMIUM to its path")
+    failed = team.record(team.runs["flaky"], "flaky")
+    words = ("run", "flaky.aether.yaml", "--quiet", "--resume", failed.pipeline_id)
+    typed = team.deployment.start("aetherscript", *words)
+    clicked = from_failure(team.deployment, failed.run_id)
+    assert typed.wait(LIMIT) == 0, (team.deployment.folder / "aetherscript.log").read_text()
+    (resumed,) = (
+        record.run_id
+        for record in team.journal.executions(pipeline="flaky")
+        if record.resumed_from == failed.pipeline_id
+        and record.run_id not in (clicked, team.runs["from failure"])
+    )
+    for run_id in (clicked, resumed):
+        state, begun = team.state(run_id, "flaky"), team.init(run_id, "flaky")
+        assert team.record(run_id, "flaky").resumed_from == failed.pipeline_id
+        assert {name: node["status"] for name, node in begun["nodes"].items()} == {
+            "before": "succeeded",
+            "fixed": "pending",
+            "after": "pending",
+        }
+        assert [node["status"] for node in state["nodes"].values()] == ["succeeded"] * 3
+    assert alike(team.init(clicked, "flaky")) == alike(team.init(resumed, "flaky"))
+    assert alike(team.state(clicked, "flaky")) == alike(team.state(resumed, "flaky"))
+
+
+def from_failure(deployment: Deployment, run_id: str) -> str:
+    """Re-executes a failed run from its page; returns the id of the new one."""
+    with browsing() as browser:
+        page = browser.new_page(viewport={"width": 1280, "height": 860})
+        page.set_default_timeout(240_000)
+        page.goto(f"{deployment.url}/runs/{run_id}")
+        # The arrow at its right has no name.
+        again = page.get_by_role("button", name="Re-execute all")
+        again.locator("xpath=following::button[1]").click()
+        with page.expect_response(launches) as launched:
+            page.get_by_role("menuitem", name="From failure").click()
+        (answer,) = launched.value.json()["data"].values()
+    assert answer["__typename"] == "LaunchRunSuccess", answer
+    return str(answer["run"]["id"])
