@@ -52,6 +52,7 @@ def run(order: dict[str, Any]) -> dict[str, Any]:
         select=None if select is None else tuple(select),
         workers=order.get("workers", 1),
         resume=order.get("resume"),
+        partition=order.get("partition"),
         directory=Path(order["directory"]),
         settings=AetherSettings(
             journal=os.environ.get(JOURNAL),

@@ -43,6 +43,13 @@ def _given_place(ctx: click.Context, parameter: click.Parameter, place: str | No
     return place
 
 
+def _given_partition(ctx: click.Context, parameter: click.Parameter, key: str | None) -> str | None:
+    """Refuses the empty partition of `--partition=$UNSET`."""
+    if key is not None and not key.strip():
+        raise click.BadParameter("It is empty; name a partition.", ctx, parameter)
+    return key
+
+
 @click.command(cls=RunCommand)
 @click.argument("pipeline", required=False, type=click.Path(path_type=Path))
 @variables_option()
@@ -82,6 +89,12 @@ def _given_place(ctx: click.Context, parameter: click.Parameter, place: str | No
     metavar="PIPELINE_ID|latest",
     help="Run again what did not succeed in that execution, and take the outputs of what did.",
 )
+@click.option(
+    "--partition",
+    metavar="KEY",
+    callback=_given_partition,
+    help="Run this partition: ${PARTITION_KEY}. With --resume, an execution of this partition.",
+)
 @click.option("--dry-run", is_flag=True, help="Check the document and print what would run.")
 @click.option(
     "--json",
@@ -103,6 +116,7 @@ def run(
     rate: float,
     browser: bool,
     resume: str | None,
+    partition: str | None,
     dry_run: bool,
     as_json: bool,
     quiet: bool,
@@ -134,6 +148,8 @@ def run(
 
         check_place()
     elif dry_run:
+        if partition is not None:
+            _check_partition(document, partition)
         click.echo("\n".join(text_lines(document, steps)))
         return ExitStatus.SUCCEEDED
     request = partial(
@@ -142,6 +158,7 @@ def run(
         variables,
         select=selected,
         resume=resume,
+        partition=partition,
         workers=workers,
         history=state_history,
         history_required=state_history_required,
@@ -187,6 +204,7 @@ def _request(
     *,
     select: tuple[str, ...] | None,
     resume: str | None,
+    partition: str | None,
     workers: int,
     history: str | None,
     history_required: bool,
@@ -212,8 +230,16 @@ def _request(
         workers,
         settings,
         resume=resume,
+        partition=partition,
         document=document,
     )
+
+
+def _check_partition(document: "Document", partition: str) -> None:
+    _calm_dagster()
+    from aether_dagster.orchestration.declared import check_partition
+
+    check_partition(document, partition)
 
 
 def _execute(

@@ -64,20 +64,23 @@ class ResumePlan:
     again: tuple[str, ...]
 
 
-def find_resumable(journal: Journal, wanted: str, pipeline: str) -> ExecutionRecord:
+def find_resumable(
+    journal: Journal, wanted: str, pipeline: str, partition: str | None = None
+) -> ExecutionRecord:
     """Returns the execution which a user means.
 
     Args:
         journal: The journal.
         wanted: Its pipeline id, the beginning of it if there is only one such, or `latest`.
         pipeline: The name of the pipeline which is to be resumed.
+        partition: Of this partition only, where one is given.
 
     Raises:
-        SettingsError: There is none, there are several, or it is of another pipeline.
+        SettingsError: There is none, there are several, or it is of another pipeline or partition.
     """
-    found = _found(journal, wanted, pipeline)
+    found = _found(journal, wanted, pipeline, partition)
     if not found:
-        raise SettingsError(_unknown(journal, wanted, pipeline))
+        raise SettingsError(_unknown(journal, wanted, pipeline, partition))
     if len(found) > 1:
         names = ", ".join(found[:5])
         more = f" and {len(found) - 5} more" if len(found) > 5 else ""
@@ -88,6 +91,9 @@ def find_resumable(journal: Journal, wanted: str, pipeline: str) -> ExecutionRec
             f"{record.pipeline_id} is an execution of {record.pipeline!r}, not of {pipeline!r}: "
             "give its document."
         )
+    if partition not in (None, record.partition):
+        of = "no partition" if record.partition is None else f"partition {record.partition!r}"
+        raise SettingsError(f"{record.pipeline_id} is an execution of {of}, not of {partition!r}.")
     if record.refused is not None:
         raise SettingsError(
             f"{record.pipeline_id} was refused before its first step, so there is nothing to "
@@ -225,9 +231,11 @@ def _artifacts(record: ExecutionRecord, before: Replica) -> dict[str, str | None
     }
 
 
-def _found(journal: Journal, wanted: str, pipeline: str) -> list[str]:
+def _found(journal: Journal, wanted: str, pipeline: str, partition: str | None) -> list[str]:
     if wanted == LATEST:
-        return [each.pipeline_id for each in journal.executions(limit=1, pipeline=pipeline)]
+        limit = 1 if partition is None else None
+        newest = journal.executions(limit=limit, pipeline=pipeline)
+        return [each.pipeline_id for each in newest if partition in (None, each.partition)][:1]
     full = wanted if wanted.startswith(_PREFIX) else _PREFIX + wanted
     if len(full) == _ID_LENGTH:
         with suppress(UnknownExecution):
@@ -236,10 +244,16 @@ def _found(journal: Journal, wanted: str, pipeline: str) -> list[str]:
     return [pipeline_id for pipeline_id in every if pipeline_id.startswith(full)]
 
 
-def _unknown(journal: Journal, wanted: str, pipeline: str) -> str:
-    ids = [each.pipeline_id for each in journal.executions(pipeline=pipeline)]
+def _unknown(journal: Journal, wanted: str, pipeline: str, partition: str | None) -> str:
+    known = journal.executions(pipeline=pipeline)
+    ids = [each.pipeline_id for each in known]
     if not ids:
         return f"There is no execution of {pipeline!r} to resume."
+    if wanted == LATEST:
+        keys = dict.fromkeys(each.partition for each in known if each.partition is not None)
+        near = difflib.get_close_matches(partition or "", keys, n=1)
+        hint = f"; did you mean {near[0]}?" if near else " to resume."
+        return f"There is no execution of {pipeline!r} and the partition {partition!r}{hint}"
     full = wanted if wanted.startswith(_PREFIX) else _PREFIX + wanted
     near = [
         *difflib.get_close_matches(wanted, [LATEST, *ids], n=1),

@@ -13,8 +13,10 @@ from aether_dagster.orchestration.compat import ReconstructableJob, reconstructa
 from aether_dagster.orchestration.compiler import compile_documents, read_all
 from aether_dagster.orchestration.io_manager import IO_MANAGER_KEY
 from aether_dagster.orchestration.names import job_name
+from aether_dagster.orchestration.partitions import partitions_of
 from aether_dagster.orchestration.settings import AetherSettings
-from aether_dagster.script import Document
+from aether_dagster.orchestration.translator import DagsterAetherTranslator
+from aether_dagster.script import Document, Step
 
 PIPELINES_VARIABLE = "AETHERSCRIPT_PIPELINES"
 """Paths of documents and folders, separated as in `PATH`, for `defs`."""
@@ -30,11 +32,28 @@ def defs() -> dg.Definitions:
     paths = [path for path in os.environ.get(PIPELINES_VARIABLE, "").split(os.pathsep) if path]
     settings = AetherSettings().with_environment(os.environ).anchored(Path.cwd())
     documents = read_all(*paths)
-    return _with_assets_of_others(documents, compile_documents(documents, settings=settings))
+    definitions = compile_documents(documents, settings=settings, translator=_Partitioned())
+    return _with_assets_of_others(documents, definitions)
+
+
+class _Partitioned(DagsterAetherTranslator):
+    """Gives partitions to the steps of documents which name one."""
+
+    def get_asset_spec(self, document: Document, step: Step) -> dg.AssetSpec:
+        spec = super().get_asset_spec(document, step)
+        if not document.is_partitioned:
+            return spec
+        return spec.replace_attributes(  # pyright: ignore[reportUnknownMemberType]
+            partitions_def=partitions_of(document.name)
+        )
 
 
 def load_repository(
-    path: str, variables: dict[str, str], as_ops: bool, settings: str
+    path: str,
+    variables: dict[str, str],
+    as_ops: bool,
+    settings: str,
+    partitioned: bool = False,
 ) -> dg.RepositoryDefinition:
     """Builds one pipeline's definitions, in whichever process needs them.
 
@@ -45,15 +64,16 @@ def load_repository(
         variables: Values which override its `variables`.
         as_ops: Whether steps are ops instead of assets.
         settings: `AetherSettings` as JSON; they are final, whatever this process's environment.
+        partitioned: Whether its run is one of a partition.
 
     Raises:
         ScriptError: The document is wrong.
     """
-    handed = _handed.get(_key(path, variables, as_ops, settings))
+    handed = _handed.get(_key(path, variables, as_ops, settings, partitioned))
     if handed is not None:
         return handed
-    documents = read_all(path, variables=variables)
-    return _compile(documents, as_ops, AetherSettings.from_json(settings))
+    (document,) = read_all(path, variables=variables)
+    return _compile(document, as_ops, AetherSettings.from_json(settings), partitioned)
 
 
 def _with_assets_of_others(
@@ -87,6 +107,7 @@ def reconstructable_pipeline(
     variables: dict[str, str],
     as_ops: bool = False,
     settings: AetherSettings,
+    partitioned: bool = False,
     compiled_here: bool = False,
 ) -> ReconstructableJob:
     """Returns a pipeline's job in the form which Dagster hands from process to process.
@@ -96,6 +117,7 @@ def reconstructable_pipeline(
         variables: Values which override its `variables`.
         as_ops: Whether steps are ops instead of assets.
         settings: The run's settings, final.
+        partitioned: Whether its run is one of a partition, whose key is the run's tag.
         compiled_here: Compile the document at once, which was read with these variables, and give
             Dagster that whenever it asks for the definitions in this process: it asks three times.
 
@@ -104,24 +126,39 @@ def reconstructable_pipeline(
         PluginError: Plugins cannot be resolved or loaded, or a state hook is wrong.
     """
     path, text = str(Path(document.file).absolute()), settings.to_json()
-    arguments = {"path": path, "variables": variables, "as_ops": as_ops, "settings": text}
+    arguments = {
+        "path": path,
+        "variables": variables,
+        "as_ops": as_ops,
+        "settings": text,
+        "partitioned": partitioned,
+    }
     _handed.clear()
     if compiled_here:
-        _handed[_key(path, variables, as_ops, text)] = _compile([document], as_ops, settings)
+        key = _key(path, variables, as_ops, text, partitioned)
+        _handed[key] = _compile(document, as_ops, settings, partitioned)
     return reconstructable_job(__name__, "load_repository", arguments, job_name(document))
 
 
 # What this process compiled last, by what `load_repository` is asked for.
-_Key = tuple[str, tuple[tuple[str, str], ...], bool, str]
+_Key = tuple[str, tuple[tuple[str, str], ...], bool, str, bool]
 _handed: dict[_Key, dg.RepositoryDefinition] = {}
 
 
-def _key(path: str, variables: dict[str, str], as_ops: bool, settings: str) -> _Key:
-    return path, tuple(sorted(variables.items())), as_ops, settings
+def _key(
+    path: str, variables: dict[str, str], as_ops: bool, settings: str, partitioned: bool
+) -> _Key:
+    return path, tuple(sorted(variables.items())), as_ops, settings, partitioned
 
 
 def _compile(
-    documents: list[Document], as_ops: bool, settings: AetherSettings
+    document: Document, as_ops: bool, settings: AetherSettings, partitioned: bool
 ) -> dg.RepositoryDefinition:
-    definitions = compile_documents(documents, as_ops=as_ops, settings=settings, hook_sensors=False)
-    return _with_assets_of_others(documents, definitions).get_repository_def()
+    definitions = compile_documents(
+        [document],
+        as_ops=as_ops,
+        settings=settings,
+        partitions_def=partitions_of(document.name) if partitioned else None,
+        hook_sensors=False,
+    )
+    return _with_assets_of_others([document], definitions).get_repository_def()

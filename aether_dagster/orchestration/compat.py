@@ -1,7 +1,8 @@
 """What we need of Dagster beyond its public interface, each with the reason (design: rings)."""
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any, cast
 
 import dagster as dg
@@ -85,6 +86,9 @@ from dagster_shared.error import SerializableErrorInfo as ErrorInfo
 # Code references are in beta; the warning is for those who chose them, and our users did not.
 from dagster_shared.utils.warnings import disable_dagster_warnings
 
+# A `defs.yaml` is read as Dagster reads it: several components in one file, dates as texts.
+from dagster_shared.yaml_utils import parse_yamls_with_source_position
+
 PartitionsModel = (
     HourlyPartitionsDefinitionModel
     | DailyPartitionsDefinitionModel
@@ -127,6 +131,7 @@ __all__ = [
     "is_valid_owner",
     "multiple_process_executor_requirements",
     "op_definition",
+    "parse_defs",
     "raise_execution_interrupts",
     "reconstructable_job",
     "resolve_partitions",
@@ -141,6 +146,26 @@ def resolve_partitions(
     if isinstance(model, str):
         return cast("Any", context).resolve_value(model, as_type=dg.PartitionsDefinition)
     return _resolve_partitions_def(context, model)
+
+
+def parse_defs(file: Path) -> Iterator[Mapping[str, Any]]:
+    """Yields the attributes of each component in a `defs.yaml`.
+
+    Raises:
+        OSError: It cannot be read.
+        ValueError: It is no YAML.
+    """
+    text = file.read_text(encoding="utf-8")
+    try:
+        parsed = parse_yamls_with_source_position(text, str(file))
+    except Exception as error:  # of a parser which is none of our business
+        raise ValueError(error) from error
+    for component in (each.value for each in parsed):
+        if not isinstance(component, Mapping):
+            continue
+        attributes = cast("Mapping[str, Any]", component).get("attributes")
+        if isinstance(attributes, Mapping):
+            yield cast("Mapping[str, Any]", attributes)
 
 
 def reconstructable_job(

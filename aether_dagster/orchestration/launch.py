@@ -13,8 +13,11 @@ from aether_dagster.journal import Journal
 from aether_dagster.manager import Change
 from aether_dagster.manager.resumption import ResumePlan
 from aether_dagster.orchestration.code_location import reconstructable_pipeline
+from aether_dagster.orchestration.compat import ReconstructableJob
+from aether_dagster.orchestration.declared import check_partition
 from aether_dagster.orchestration.instance import open_instance
 from aether_dagster.orchestration.interrupts import second_interrupt_kills
+from aether_dagster.orchestration.partitions import begin_partition
 from aether_dagster.orchestration.resume import (
     Resumed,
     execute_resumed,
@@ -43,6 +46,7 @@ class RunRequest:
         directory: Where the embedded instance lies when DAGSTER_HOME is not set.
         resume: The execution whose outputs are taken over: its pipeline id, the beginning of it,
             or `latest`.
+        partition: The partition which is run; that of the resumed execution where None.
         document: The pipeline, where the caller has read it with these variables already.
     """
 
@@ -53,6 +57,7 @@ class RunRequest:
     settings: AetherSettings = field(default_factory=AetherSettings)
     directory: Path = field(default_factory=Path.cwd)
     resume: str | None = None
+    partition: str | None = None
     document: Document | None = None
 
 
@@ -101,7 +106,8 @@ def run_pipeline(
 
     Raises:
         ScriptError: The document is wrong.
-        SettingsError: It cannot be told which execution is to be resumed.
+        SettingsError: It cannot be told which execution is to be resumed, or the pipeline has no
+            such partition.
         NothingToResume: Every step of it succeeded.
         JournalError: The journal cannot be used.
         SnapshotError: The history folder cannot be created.
@@ -109,27 +115,27 @@ def run_pipeline(
         SealError: What is to be taken over cannot be opened with the keys which are given.
     """
     document = request.document or load_pipeline(request.pipeline, variables=request.variables)
+    if request.partition is not None:
+        check_partition(document, request.partition)
     settings = request.settings.anchored(request.directory)
-    job = reconstructable_pipeline(
-        document, variables=dict(request.variables), settings=settings, compiled_here=True
-    )
     watch = Watch(on_change)
     token = watched.set(watch)
     try:
         with open_instance(os.environ, request.directory) as instance, second_interrupt_kills():
-            config = _run_config(request)
             if request.resume is None:
-                selection = _selection(document, request.select)
-                run_id = run_job(job, instance, run_config=config, asset_selection=selection)
+                run_id = _run(request, instance, document, settings)
             else:
                 resumed = prepare_resume(
-                    instance, settings, document, request.resume, request.select
+                    instance, settings, document, request.resume, request.select, request.partition
                 )
                 if on_resume is not None:
                     on_resume(resumed.plan)
-                selection = _selection(document, tuple(resumed.plan.runs)) or ()
                 run_id = execute_resumed(
-                    job, instance, resumed, run_config=config, asset_selection=selection
+                    _job(request, document, settings, resumed.record.partition),
+                    instance,
+                    resumed,
+                    run_config=_run_config(request),
+                    asset_selection=_selection(document, tuple(resumed.plan.runs)) or (),
                 )
             if watch.error is not None:
                 raise watch.error
@@ -151,7 +157,37 @@ def preview(request: RunRequest) -> Resumed:
     document = request.document or load_pipeline(request.pipeline, variables=request.variables)
     settings = request.settings.anchored(request.directory)
     with open_instance(os.environ, request.directory) as instance:
-        return preview_resume(instance, settings, document, request.resume, request.select)
+        return preview_resume(
+            instance, settings, document, request.resume, request.select, request.partition
+        )
+
+
+def _run(
+    request: RunRequest,
+    instance: dg.DagsterInstance,
+    document: Document,
+    settings: AetherSettings,
+) -> str:
+    key = request.partition
+    return run_job(
+        _job(request, document, settings, key),
+        instance,
+        run_config=_run_config(request),
+        asset_selection=_selection(document, request.select),
+        tags={} if key is None else begin_partition(instance, document.name, key),
+    )
+
+
+def _job(
+    request: RunRequest, document: Document, settings: AetherSettings, partition: str | None
+) -> ReconstructableJob:
+    return reconstructable_pipeline(
+        document,
+        variables=dict(request.variables),
+        settings=settings,
+        partitioned=partition is not None,
+        compiled_here=True,
+    )
 
 
 def _run_config(request: RunRequest) -> dict[str, Any]:

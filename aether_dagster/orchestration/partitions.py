@@ -1,5 +1,7 @@
 """Partitions: a run of a partitioned pipeline covers one, and keeps a state of it (spec 7)."""
 
+from collections.abc import Mapping
+
 import dagster as dg
 
 from aether_dagster.errors import StateError
@@ -7,6 +9,38 @@ from aether_dagster.errors import StateError
 _KEY = "dagster/partition"
 _RANGE_START = "dagster/asset_partition_range_start"
 _RANGE_END = "dagster/asset_partition_range_end"
+
+
+def partitions_of(pipeline: str) -> dg.PartitionsDefinition:
+    """Returns the partitions of a pipeline in a code location of ours: those which it was run for.
+
+    A document does not say which there are, so Dagster's instance remembers them.
+
+    Args:
+        pipeline: Its name.
+    """
+    return dg.DynamicPartitionsDefinition(name=_dynamic(pipeline))
+
+
+def begin_partition(instance: dg.DagsterInstance, pipeline: str, key: str) -> Mapping[str, str]:
+    """Lets an instance know of a partition; returns the tags of a run of it.
+
+    Args:
+        instance: Dagster's instance.
+        pipeline: The pipeline's name.
+        key: The partition.
+    """
+    instance.add_dynamic_partitions(_dynamic(pipeline), [key])
+    return {_KEY: key}
+
+
+def dimension_tags(run: dg.DagsterRun) -> Mapping[str, str]:
+    """Returns the tags by which Dagster knows the dimensions of a run's partition, if any."""
+    return {name: text for name, text in run.tags.items() if name.startswith(f"{_KEY}/")}
+
+
+def _dynamic(pipeline: str) -> str:
+    return f"aether/{pipeline}"
 
 
 def run_partition(run: dg.DagsterRun) -> str | None:

@@ -10,6 +10,7 @@ from aether_dagster.errors import NothingToResume, SealError, SettingsError, Sta
 from aether_dagster.journal import ExecutionRecord, Journal
 from aether_dagster.manager.resumption import ResumePlan, find_resumable, plan_resume
 from aether_dagster.orchestration.compat import ReconstructableJob
+from aether_dagster.orchestration.partitions import begin_partition, dimension_tags
 from aether_dagster.orchestration.reconcile import Reconciler
 from aether_dagster.orchestration.reexecution import PARENT_TAG, ROOT_TAG, resumed_from_tag
 from aether_dagster.orchestration.run_job import run_job
@@ -40,6 +41,7 @@ def prepare_resume(
     document: Document,
     wanted: str,
     selected: Sequence[str] | None,
+    partition: str | None = None,
 ) -> Resumed:
     """Finds the execution which is to be resumed, brings it to its end, and plans.
 
@@ -49,6 +51,7 @@ def prepare_resume(
         document: The document as it is now.
         wanted: As `find_resumable` takes it.
         selected: The steps which may run; None as for `plan_resume`.
+        partition: As `find_resumable` takes it.
 
     Raises:
         SettingsError: It cannot be told which execution is meant, or there is a key and what it
@@ -59,7 +62,7 @@ def prepare_resume(
     """
     keys = key_ring(settings)
     journal, values = _stores(instance, settings)
-    record = find_resumable(journal, wanted, document.name)
+    record = find_resumable(journal, wanted, document.name, partition)
     reconciler = Reconciler(
         instance, journal, values, settings.history, keys, settings.secret_store
     )
@@ -86,10 +89,11 @@ def preview_resume(
     document: Document,
     wanted: str,
     selected: Sequence[str] | None,
+    partition: str | None = None,
 ) -> Resumed:
     """Plans as `prepare_resume` does, and changes nothing; the plan may be empty."""
     journal, values = _stores(instance, settings)
-    record = find_resumable(journal, wanted, document.name)
+    record = find_resumable(journal, wanted, document.name, partition)
     before = journal.replica(record.pipeline_id)
     return Resumed(record, plan_resume(record, before, document, selected, values.holds))
 
@@ -124,7 +128,8 @@ def execute_resumed(
         resumed_from_tag(record.pipeline): record.pipeline_id,
     }
     if record.partition is not None:
-        tags["dagster/partition"] = record.partition
+        tags |= {} if parent is None else dimension_tags(parent)
+        tags |= begin_partition(instance, record.pipeline, record.partition)
     return run_job(
         job,
         instance,

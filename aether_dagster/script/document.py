@@ -95,6 +95,15 @@ class Document:
         return self.links.assets
 
     @cached_property
+    def is_partitioned(self) -> bool:
+        """Whether it names `${PARTITION_KEY}`, so that each of its runs is one of a partition."""
+        raw = self.pipeline.model_dump(by_alias=True)
+        return any(
+            (reference.kind, reference.name) == ("system", "PARTITION_KEY")
+            for _, reference in references(raw)
+        )
+
+    @cached_property
     def _steps(self) -> dict[str, tuple[int, Step]]:
         return {step.id: (index, step) for index, step in enumerate(self.pipeline.steps)}
 

@@ -254,7 +254,7 @@ def resolve(
                 message = f"{reference.text} cannot be read: {reason or error}"
                 findings.add(path, message, ordinal=reference.ordinal)
         elif reference.name == "PARTITION_KEY" and system.partition_key is None:
-            message = f"{reference.text}: this run has no partition"
+            message = f"{reference.text}: this run has no partition; give it one, as --partition"
             findings.add(path, message, ordinal=reference.ordinal)
     if problems := findings.problems():
         raise ScriptError(problems)

@@ -29,6 +29,7 @@ def command(*words: str) -> str:
         (["--state-history=./x/"], " --state-history ./x/"),
         (["--select", "load+", "--vis", "--open"], ""),
         (["--state-encryption-key", "file:a.key"], " --state-encryption-key file:a.key"),
+        (["--partition", "2024-05-01"], " --partition 2024-05-01"),
         (["--resume", "latest"], ""),
     ],
 )

@@ -8,8 +8,12 @@ import dagster as dg
 import pytest
 
 from aether_dagster import AetherSettings, DagsterAetherTranslator, build_defs
+from aether_dagster.errors import SettingsError
 from aether_dagster.journal import Journal
+from aether_dagster.orchestration import code_location
+from aether_dagster.orchestration.declared import check_partition
 from aether_dagster.orchestration.instance import embedded_instance
+from aether_dagster.project import load_pipeline
 from tests.journals import journal_url
 from tests.orchestration.pipelines import write
 
@@ -178,3 +182,63 @@ def test_keys_of_several_dimensions_and_jobs_of_ops(
         (ran,) = [record for record in journal.executions() if record.partition == "us"]
         state = journal.state(ran.pipeline_id)
     assert state["nodes"]["seen"]["output_payload"] == ["day us"]
+
+
+COMPONENT = """
+type: aether_dagster.AetherPipelineComponent
+attributes: {{pipeline: {pipeline}, {partitions}}}
+---
+type: team.Another
+attributes: {{pipeline: another.aether.yaml, partitions_def: {{type: static, partition_keys: [x]}}}}
+"""
+STATIC = "partitions_def: {type: static, partition_keys: [us-east, us-west, eu]}"
+DATES = "partitions_def: {type: daily, start_date: 2024-05-01, end_date: 2024-05-04}"
+
+
+@pytest.mark.parametrize(
+    ("partitions", "key", "said"),
+    [
+        (STATIC, "eu", None),
+        (STATIC, "us-wets", "'daily' has no partition 'us-wets'; did you mean us-west?"),
+        (STATIC, "jp", "'daily' has no partition 'jp': they are us-east, us-west, eu."),
+        (f"translation: {{{STATIC}}}", "jp", "'daily' has no partition 'jp': they are us-east,"),
+        (DATES, "2024-05-02", None),
+        (DATES, "2024-05-04", "no partition '2024-05-04': they are 2024-05-01 to 2024-05-03."),
+        (DATES, "tomorrow", "no partition 'tomorrow': they are 2024-05-01 to 2024-05-03."),
+        ('partitions_def: "{{ days }}"', "anything", None),
+        ("as_ops: false", "anything", None),
+        ("partitions_def: {type: yearly}", "2024", "defs.yaml cannot be read:"),
+        ("partitions_def: [", "2024", "defs.yaml cannot be read:"),
+    ],
+)
+def test_a_command_line_runs_the_partitions_which_the_component_beside_declares(
+    tmp_path: Path, partitions: str, key: str, said: str | None
+) -> None:
+    file = write(tmp_path, DAILY)
+    for pipeline in (file.name, "."):
+        text = COMPONENT.format(pipeline=pipeline, partitions=partitions)
+        (tmp_path / "defs.yaml").write_text(text)
+        if said is None:
+            check_partition(load_pipeline(file), key)
+            continue
+        with pytest.raises(SettingsError) as raised:
+            check_partition(load_pipeline(file), key)
+        assert said in str(raised.value)
+
+
+def test_a_pipeline_without_partitions_is_not_run_for_one(tmp_path: Path) -> None:
+    document = load_pipeline(write(tmp_path, DAILY.replace("${PARTITION_KEY}", "always")))
+    with pytest.raises(SettingsError, match="'daily' is not partitioned: no step of it names"):
+        check_partition(document, "2024-05-01")
+
+
+def test_the_ui_of_documents_has_the_partitions_which_were_run(
+    tmp_path: Path, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(code_location.PIPELINES_VARIABLE, str(write(tmp_path, DAILY)))
+    monkeypatch.setenv("AETHERSCRIPT_JOURNAL", journal_url(tmp_path))
+    definitions = code_location.defs()
+    job = definitions.resolve_job_def("daily")
+    assert job.partitions_def == dg.DynamicPartitionsDefinition(name="aether/daily")
+    instance.add_dynamic_partitions("aether/daily", ["north"])
+    assert output(run(definitions, instance, partition="north"), "seen") == ["day north"]

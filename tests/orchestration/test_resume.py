@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+import dagster as dg
 import pytest
 
 from aether_dagster.crypto import Key, KeyRing
@@ -47,6 +48,16 @@ CHAIN = """
     - {id: four, type: core/echo, args: {message: ["${steps.one.output}", "${steps.two.output}"]}}
     - {id: five, type: core/echo, args: {message: "${steps.three.output}"}}
 """
+REGIONS = """
+    - {id: region, type: core/echo, args: {message: "of ${PARTITION_KEY}"}}
+    - id: load
+      type: python/call
+      args: {callable: "jobs:once", marker: "${PARTITION_KEY}"}
+      dependsOn: [region]
+    - id: report
+      type: core/echo
+      args: {message: ["${steps.region.output}", "${steps.load.output.ok}"]}
+"""
 DIES = """
     - {id: first, type: core/echo, args: {message: one}}
     - id: dies
@@ -75,6 +86,12 @@ ORDERS = [
     ("chain", {"action": "from_ui", "strategy": "FROM_FAILURE"}),
     ("assets", {}),
     ("assets", {"action": "from_ui", "strategy": "FROM_ASSET_FAILURE"}),
+    ("regions", {"partition": "us"}),
+    ("regions", {"partition": "eu"}),
+    ("regions", {"action": "from_ui", "strategy": "FROM_FAILURE"}),
+    ("regions", {"resume": "latest", "partition": "us"}),
+    ("regions", {"partition": "us", "select": ["report"]}),
+    ("regions", {"resume": "latest", "partition": "use"}),
     ("again", {"resume": "latest"}),
     ("again", {}),
     ("again", {"action": "reexecute", "steps": []}),
@@ -91,7 +108,9 @@ FLOWS = ("cli", "dagster", "selected", "ops", "again", "sealed", "plain", "asset
 def drivers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Driver]]:
     """All runs of this module, started together."""
     base = tmp_path_factory.mktemp("resume")
-    flows = place(base / "flows", chain=CHAIN, **{name: flow(name) for name in FLOWS})
+    flows = place(
+        base / "flows", chain=CHAIN, regions=REGIONS, **{name: flow(name) for name in FLOWS}
+    )
     orders = [{"pipeline": f"{name}.aether.yaml", **order} for name, order in ORDERS]
     keys = {"THE_KEY": KEY.text(), "ANOTHER_KEY": Key.generate().text()}
     started = {
@@ -228,6 +247,38 @@ def test_a_chain_of_resumes_carries_on_what_succeeded(drivers: dict[str, Driver]
     assert third.report["resumed_from"] == second.record.pipeline_id
     assert third.report["status"] == "succeeded"
     assert third.nodes["one"]["output_payload"] == 1
+
+
+def test_an_execution_of_a_partition_is_resumed_in_its_partition(
+    drivers: dict[str, Driver],
+) -> None:
+    us, eu, clicked, resumed, alone = (left(drivers, "regions", number) for number in range(5))
+    for each in (us, eu, clicked, resumed, alone):
+        each.check()
+    for old, new, key in ((us, resumed, "us"), (eu, clicked, "eu")):
+        assert (old.record.partition, new.record.partition) == (key, key)
+        assert (old.report["status"], new.report["status"]) == ("failed", "succeeded")
+        assert new.report["resumed_from"] == old.record.pipeline_id
+        assert new.reused == {"region"}
+        # What it takes over is of its own partition, though another one ran in between.
+        assert new.nodes["report"]["output_payload"] == [f"of {key}", True]
+    # What it left is its partition's latest, for a step which runs alone and for Dagster.
+    assert alone.record.partition == "us"
+    assert set(alone.nodes) == {"report"}
+    assert alone.nodes["report"]["output_payload"] == ["of us", True]
+    with embedded_instance(resumed.directory) as instance:
+        key = dg.AssetKey(["regions", "load"])
+        assert instance.get_materialized_partitions(key) == {"us", "eu"}
+        run = instance.get_run_by_id(resumed.run_id)
+    assert run is not None
+    assert run.tags["dagster/partition"] == "us"
+
+
+def test_of_a_partition_which_has_none_no_execution_is_resumed(drivers: dict[str, Driver]) -> None:
+    assert outcome(drivers, "regions", 5) == {
+        "raised": "SettingsError",
+        "message": "There is no execution of 'regions' and the partition 'use'; did you mean us?",
+    }
 
 
 def test_dagster_copies_tags_and_they_are_not_taken_for_the_new_runs_own(

@@ -143,16 +143,6 @@ NOT_RUN = [
         _DUMPS,
     ),
     NotRun(
-        f"{HOW_TO}/partition-a-pipeline.md",
-        'version: "2.1"',
-        "`aetherscript run` has no partitions",
-        (
-            _YAML,
-            "tests/orchestration/test_partitions.py::"
-            "test_each_partition_has_an_execution_and_values_of_its_own",
-        ),
-    ),
-    NotRun(
         f"{HOW_TO}/read-the-live-page.md",
         "http://127.0.0.1:8787/#token=…&execution=pipeline_01HWS7Q2&view=timeline&node=load"
         "&version=120",
@@ -412,6 +402,7 @@ FILES = {
         f"{HOW_TO}/check-outputs.md",
         '{"extract": {"min_rows": 1, "not_null": ["id"], "unique": ["id"]}}',
     ): "rules.json",
+    (f"{HOW_TO}/partition-a-pipeline.md", 'version: "2.1"'): "sales.aether.yaml",
     (f"{HOW_TO}/write-a-plugin.md", "[build-system]"): "plugins/row-guard/pyproject.toml",
     (
         f"{HOW_TO}/write-a-plugin.md",

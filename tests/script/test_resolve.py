@@ -175,7 +175,7 @@ def test_everything_missing_is_told_before_anything_runs():
     ]
     assert "did you mean DB_URI?" in problems[0]
     assert "cannot be read: No such file or directory" in problems[2]
-    assert "this run has no partition" in problems[3]
+    assert "this run has no partition; give it one" in problems[3]
 
 
 def test_a_secret_cannot_enter_what_is_kept():
