@@ -1,11 +1,13 @@
 """Steps on other hosts through celery and dask: nothing is shared but databases and a store."""
 
 import json
+import signal
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from subprocess import Popen
 from typing import Any
 
 import dagster as dg
@@ -18,6 +20,7 @@ from aether_dagster.snapshot import read_execution
 from aether_dagster.state import Replica
 from aether_dagster.state.document import canonical_bytes
 from tests import oracle, schemas
+from tests.fleet.deployment import until
 from tests.fleet.hosts import HISTORY, VALUES, Fleet, Host
 from tests.fleet.services import BUCKET, file_system, free_port
 
@@ -25,7 +28,9 @@ pytestmark = [pytest.mark.postgres, pytest.mark.timeout(300)]
 
 RUN = str(Path(__file__).with_name("run.py"))
 JOBS = ("orders", "retried", "broken", "changing", "lost")
+STOPPED = "stopped"
 KEY = "ab" * 32
+LIMIT = 200.0
 
 
 @dataclass(frozen=True)
@@ -111,10 +116,47 @@ def done(request: pytest.FixtureRequest, fleet: Fleet) -> Iterator[Done]:
         else:
             _start_dask(stack, hosts["scheduler"], workers, port)
         run = hosts["run"]
-        run.finish(run.python(RUN, *JOBS))
+        process = run.python(RUN, *JOBS, STOPPED)
+        _stop(run, process, keys)
+        run.finish(process)
         told = [line for line in run.log.read_text().splitlines() if line.startswith('{"')]
         runs = {job: run_id for line in told for job, run_id in json.loads(line).items()}
         yield Done(engine, run, list(hosts.values()), runs, keys)
+
+
+def _stop(run: Host, process: Popen[bytes], keys: KeyRing | None) -> None:
+    """Terminates the last run as Dagster's UI does, while a step of it executes on a worker."""
+    last = f'{{"{JOBS[-1]}":'
+    until(lambda: last in run.log.read_text() or process.poll() is not None, LIMIT, f"no {last}")
+    url = run.fleet.server.url(run.fleet.database)
+    with (
+        Journal.open(url, read_only=True, keys=keys) as journal,
+        dg.DagsterInstance.from_config(str(run.folder / "dagster")) as instance,
+    ):
+
+        def executing() -> ExecutionRecord | None:
+            assert process.poll() is None, run.log.read_text()
+            (record,) = journal.executions(limit=1, pipeline=STOPPED) or [None]
+            if record is None or record.head == 0 or record.finalized is not None:
+                return None  # or it is another engine's
+            runs = journal.state(record.pipeline_id)["nodes"]["runs"]
+            return record if runs["status"] == "executing" else None
+
+        record = until(executing, LIMIT, "no step of it executes")
+        kept = instance.get_run_by_id(record.run_id)
+        assert kept is not None
+
+        def is_told() -> bool:
+            log = instance.all_logs(record.run_id, of_type=dg.DagsterEventType.ENGINE_EVENT)
+            return process.poll() is not None or any(
+                "received termination signal" in entry.message for entry in log
+            )
+
+        instance.report_run_canceling(kept)
+        process.send_signal(signal.SIGINT)
+        until(is_told, LIMIT, "its process was not interrupted")
+    over = f"{BUCKET}/meeting/{record.pipeline_id}/over"
+    file_system(run.fleet.shared).pipe_file(over, b"")
 
 
 def _seal(hosts: Mapping[str, Host]) -> KeyRing:
@@ -225,6 +267,27 @@ def test_the_step_of_a_worker_which_is_killed_runs_on_another(done: Done) -> Non
     assert lost.nodes["dies"]["output_payload"] == "the second time"
     assert lost.nodes["dies"]["retry_count"] == 0, "the same attempt, as Dagster counts"
     assert lost.nodes["goes_on"]["output_payload"] == "the second time"
+
+
+def test_a_run_which_is_terminated_is_cancelled(done: Done) -> None:
+    stopped = done[STOPPED]
+    assert schemas.errors("final", stopped.state) == []
+    assert stopped.state["report"]["status"] == "cancelled"
+    assert (stopped.nodes["never"]["status"], stopped.nodes["never"]["error"]["type"]) == (
+        "pending",
+        "Cancelled",
+    )
+    runs = stopped.nodes["runs"]
+    if done.engine == "celery":
+        # Celery takes back what has not begun; what runs on a worker runs to its end.
+        assert (runs["status"], runs["output_payload"]) == ("succeeded", "to its end")
+    else:
+        # Nobody waits for it; what it returns comes late, and changes nothing.
+        assert (runs["status"], runs["error"]["type"]) == ("failed", "Cancelled")
+    with dg.DagsterInstance.from_config(str(done.run.folder / "dagster")) as instance:
+        run = instance.get_run_by_id(stopped.record.run_id)
+    assert run is not None
+    assert run.status == dg.DagsterRunStatus.CANCELED
 
 
 @pytest.mark.parametrize("job", JOBS)

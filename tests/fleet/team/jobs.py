@@ -55,6 +55,15 @@ def die_once(context: Any) -> str:
     return "the second time"
 
 
+def until_over(context: Any) -> str:
+    """Runs until a test has seen enough."""
+    give_up = time.monotonic() + _PATIENCE
+    while not _is_there(f"s3://fleet/meeting/{context.execution_id}/over"):
+        assert time.monotonic() < give_up, "nobody ended it"
+        time.sleep(0.1)
+    return "to its end"
+
+
 def boom() -> None:
     raise ValueError("row 7 is bad")
 
