@@ -11,9 +11,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any, Literal
 
-import dagster as dg
-
-from aether_dagster.orchestration.compat import ErrorInfo, ExecutionPlan, KnownExecutionState
+from aether_dagster.orchestration.compat import ExecutionPlan, KnownExecutionState
 from aether_dagster.orchestration.workers.forking import fork_quietly, may_fork
 from aether_dagster.orchestration.workers.messages import (
     Assignment,
@@ -25,6 +23,7 @@ from aether_dagster.orchestration.workers.messages import (
     WorkerGone,
     WorkerStarted,
 )
+from aether_dagster.orchestration.workers.reports import Ended, Happened, Lost, Report
 from aether_dagster.orchestration.workers.server import serve
 from aether_dagster.orchestration.workers.worker import INTERRUPT
 
@@ -47,45 +46,6 @@ class Recycling:
 
     steps: int
     memory: int
-
-
-@dataclass(frozen=True)
-class Happened:
-    """A step's event."""
-
-    step_key: str
-    event: dg.DagsterEvent
-
-
-@dataclass(frozen=True)
-class Ended:
-    """A worker is done with a step.
-
-    Args:
-        step_key: The step.
-        error: What was raised through it.
-    """
-
-    step_key: str
-    error: ErrorInfo | None
-
-
-@dataclass(frozen=True)
-class Lost:
-    """A worker died in a step.
-
-    Args:
-        step_key: The step.
-        pid: The worker's.
-        exit_code: None where nobody could tell.
-    """
-
-    step_key: str
-    pid: int
-    exit_code: int | None
-
-
-Report = Happened | Ended | Lost
 
 
 class _Worker:
