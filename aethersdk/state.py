@@ -36,8 +36,14 @@ class FrozenDict(dict[str, Any]):
         return FrozenDict, (dict(self),)
 
 
+# Most of what is frozen; to ask an abstract class about each takes longer than all the rest.
+_PLAIN = frozenset({str, int, float, bool, type(None)})
+
+
 def freeze(value: Any) -> Any:
     """Returns `value` with every object a `FrozenDict` and every array a tuple."""
+    if type(value) in _PLAIN:
+        return value
     if isinstance(value, Mapping):
         items = cast(Mapping[str, Any], value).items()
         return FrozenDict({key: freeze(item) for key, item in items})
@@ -59,8 +65,9 @@ class _Record:
     """Conversion between a frozen dataclass and its JSON object."""
 
     def __post_init__(self) -> None:
-        for field in fields(cast(Any, self)):
-            object.__setattr__(self, field.name, freeze(getattr(self, field.name)))
+        members = vars(self)  # to be set in spite of `frozen`
+        for name, value in members.items():
+            members[name] = freeze(value)
 
     @classmethod
     def from_dict(cls, record: Mapping[str, Any]) -> Self:

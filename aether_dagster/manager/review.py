@@ -6,6 +6,7 @@ Nothing is locked meanwhile: a hook may take its time, and may write by a transa
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any, Protocol, cast
 
 from aether_dagster.manager.ledger import CallLedger
@@ -19,6 +20,7 @@ from aethersdk.calls import Transaction
 from aethersdk.state import freeze, thaw
 
 Check = Callable[[Any, Mutation], Mutation]
+_PLAIN = frozenset({str, int, float, bool, type(None)})
 
 
 class Reviewed(Protocol):
@@ -190,6 +192,8 @@ def protected(value: Any) -> Any:
     Containers are copied, to be frozen by the caller; of tables and arrays there
     are copies, which share their memory where their library allows. Other objects are themselves.
     """
+    if type(value) in _PLAIN:
+        return value
     if isinstance(value, Mapping):
         members = cast("Mapping[Any, Any]", value)
         return {key: protected(item) for key, item in members.items()}
@@ -250,6 +254,7 @@ def _may_change(path: str | None, kind: Any, *, value: bool = False) -> Check:
     return check
 
 
+@lru_cache(maxsize=1024)
 def _node(step: str, member: str) -> str:
     return join_path(("nodes", step, member))
 

@@ -19,7 +19,7 @@ from aether_dagster.plugins.threads import run_beside
 from aethersdk import StateVeto
 from aethersdk.calls import HookCall, Transaction, current_call
 
-_LOGGER = "aethersdk.hooks"
+_LOGGER = logging.getLogger("aethersdk.hooks")
 _OWN_CODE = str(Path(__file__).parent)
 
 BeginTransaction = Callable[[str], AbstractContextManager[Transaction]]
@@ -166,19 +166,21 @@ class _StandardError(logging.Handler):
 
 
 def _show_log() -> None:
-    logger = logging.getLogger(_LOGGER)
-    if not any(isinstance(handler, _StandardError) for handler in logger.handlers):
-        handler = _StandardError()
-        layout = "%(asctime)s  %(levelname)s  %(hook)s: %(message)s"
-        formatter = logging.Formatter(layout, "%Y-%m-%dT%H:%M:%SZ")
-        formatter.converter = time.gmtime
-        handler.setFormatter(formatter)
-        handler.addFilter(_name_hook)
-        logger.addHandler(handler)
-        if logger.level == logging.NOTSET:
-            logger.setLevel(logging.INFO)
+    if _SHOWN in _LOGGER.handlers:
+        return
+    layout = "%(asctime)s  %(levelname)s  %(hook)s: %(message)s"
+    formatter = logging.Formatter(layout, "%Y-%m-%dT%H:%M:%SZ")
+    formatter.converter = time.gmtime
+    _SHOWN.setFormatter(formatter)
+    _SHOWN.addFilter(_name_hook)
+    _LOGGER.addHandler(_SHOWN)
+    if _LOGGER.level == logging.NOTSET:
+        _LOGGER.setLevel(logging.INFO)
 
 
 def _name_hook(record: logging.LogRecord) -> bool:
     record.hook = record.name.rpartition(".")[2]
     return True
+
+
+_SHOWN = _StandardError()

@@ -25,6 +25,8 @@ REPORT_FIELDS = (
 
 # Beyond this a double stands for more than one integer, and RFC 8785 takes no integer there.
 _LARGEST_INTEGER = 2**53 - 1
+# `json.dumps` makes an encoder for each of them.
+_WORDS: Mapping[bool | None, str] = {None: "null", True: "true", False: "false"}
 
 
 def render_node(record: Mapping[str, Any]) -> bytes:
@@ -77,9 +79,14 @@ def _text(value: Any, margin: str) -> str:
     """
     if isinstance(value, str):
         return encode_basestring(value)
+    if value is None or type(value) is bool:
+        return _WORDS[value]
+    if type(value) is int:
+        return repr(value)
     if isinstance(value, float) and value.is_integer() and abs(value) <= _LARGEST_INTEGER:
         return repr(int(value))
-    if isinstance(value, Mapping):
+    # Nearly all are plain; to ask an abstract class takes longer.
+    if type(value) is dict or isinstance(value, Mapping):
         members = cast(Mapping[Any, Any], value)
         inner = f"{margin}  "
         lines = [f"{_key(key)}: {_text(each, inner)}" for key, each in members.items()]
