@@ -174,7 +174,8 @@ def _tell(pruned: list[Pruned], total: int, *, dry_run: bool) -> None:
     word = "would delete" if dry_run else "deleted"
     for item in pruned:
         click.echo(f"{word}  {item.folder or item.execution}  {_sizes([item])}")
-    click.echo(f"{len(pruned)} of {total} executions, {_sizes(pruned)}", err=True)
+    noun = "execution" if total == 1 else "executions"
+    click.echo(f"{len(pruned)} of {total} {noun}, {_sizes(pruned)}", err=True)
 
 
 def _sizes(pruned: list[Pruned]) -> str:
