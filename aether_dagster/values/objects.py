@@ -16,8 +16,15 @@ class Objects(Protocol):
 
     root_uri: str
 
-    def write(self, key: str, data: bytes) -> None:
-        """Store an object so that a reader sees all of it or nothing."""
+    def write(self, key: str, data: bytes, aside: str | None = None) -> None:
+        """Store an object so that a reader sees all of it or nothing.
+
+        Args:
+            key: Its key.
+            data: Its bytes.
+            aside: The folder in which a part of it may lie meanwhile, and for ever where its writer
+                is killed; its own folder if None.
+        """
         ...
 
     def read(self, key: str) -> bytes:
@@ -77,15 +84,18 @@ class _LocalObjects:
         self._durable = durable
         self.root_uri = self._root.as_uri()
 
-    def write(self, key: str, data: bytes) -> None:
+    def write(self, key: str, data: bytes, aside: str | None = None) -> None:
         path = self._root / key
-        temporary = path.parent / f".{secrets.token_hex(8)}.tmp"
+        place = path.parent if aside is None else self._root / aside
+        temporary = place / f".{secrets.token_hex(8)}.tmp"
         try:
             self._write_file(temporary, data)
         except FileNotFoundError:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            place.mkdir(parents=True, exist_ok=True)
             self._write_file(temporary, data)
         try:
+            if place != path.parent:
+                path.parent.mkdir(parents=True, exist_ok=True)
             temporary.replace(path)
         except OSError:
             temporary.unlink(missing_ok=True)
@@ -162,7 +172,7 @@ class _RemoteObjects:
         self._root = root.rstrip("/")
         self.root_uri = without_credentials(url).rstrip("/")
 
-    def write(self, key: str, data: bytes) -> None:
+    def write(self, key: str, data: bytes, aside: str | None = None) -> None:  # noqa: ARG002 - whole at once
         path = f"{self._root}/{key}"
         self._filesystem.makedirs(path.rpartition("/")[0], exist_ok=True)
         self._filesystem.pipe_file(path, data)

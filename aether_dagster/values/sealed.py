@@ -26,10 +26,10 @@ class SealedObjects:
         secret = self._keys.first.secret
         return hmac.new(secret, f"aether-value {sha256}".encode(), hashlib.sha256).hexdigest()
 
-    def write(self, key: str, data: bytes) -> None:
+    def write(self, key: str, data: bytes, aside: str | None = None) -> None:
         """Seal and store an object; see `Objects`."""
         sealed = seal(data, self._keys.first, key.encode(), "value")
-        self._objects.write(key, sealed.render())
+        self._objects.write(key, sealed.render(), aside)
 
     def read(self, key: str) -> bytes:
         """Give an object's content.

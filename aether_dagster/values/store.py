@@ -171,7 +171,9 @@ class ValueStore:
         key = pointer_key(tuple(asset_key), partition)
         content = {"asset_key": list(asset_key), "partition": partition, "value": ref.to_json()}
         try:
-            self._objects.write(key, json.dumps(content).encode())
+            # What a killed writer leaves goes with what else its execution leaves; see `remove`.
+            beside = self._key(ref.uri).rpartition("/")[0]
+            self._objects.write(key, json.dumps(content).encode(), beside)
         except OSError as error:
             raise self._refused("written", f"{self.uri}/{key}", error) from error
 

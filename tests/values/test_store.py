@@ -241,3 +241,20 @@ def test_a_store_tells_whether_it_holds_a_value(tmp_path: Path):
     ref = plain.put("text", execution="e", step="s", attempt=1)
     next((tmp_path / "a" / "e").rglob("*.txt")).write_text("cut")
     assert not plain.holds(ref)
+
+
+def test_what_a_killed_writer_of_a_pointer_leaves_goes_with_its_execution(tmp_path: Path):
+    code = (
+        "import os, signal, sys\n"
+        "from pathlib import Path\n"
+        "from aether_dagster.values import ValueStore\n"
+        "store = ValueStore(sys.argv[1])\n"
+        "ref = store.put(1, execution='e', step='s', attempt=1)\n"
+        "Path.replace = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "store.set_latest(['a'], None, ref)\n"
+    )
+    writer = subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False)
+    assert writer.returncode == -signal.SIGKILL
+    assert len(files(tmp_path)) == 2
+    ValueStore(str(tmp_path)).remove("e", keep=[])
+    assert files(tmp_path) == []
