@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -140,6 +140,8 @@ class StateManager:
                 "start a new run."
             )
         resolved = Resolved.from_json(record.resolved or {}, document)
+        # The document is at hand already; the journal's copy of it is let go.
+        record = replace(record, document=None, resolved=None)
         execution = Execution(self.journal, record, document, resolved, self.values, now=self._now)
         if hooks:
             # Imported here: an execution without hooks pays nothing for them.

@@ -1,11 +1,14 @@
 """Runs a job of ours in this process; what it tells is in the instance, and nowhere else."""
 
+import gc
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import dagster as dg
 
 from aether_dagster.orchestration.compat import ReconstructableJob, execute_run_iterator
+
+_MANY_STEPS = 300
 
 
 def run_job(
@@ -48,6 +51,9 @@ def run_job(
         job_code_origin=job.get_python_origin(),
         repository_load_data=loaded,
     )
+    if not gc.isenabled() and len(definition.nodes) > _MANY_STEPS:
+        # Compiling and storing so many leaves some megabytes of garbage, which the plan can use.
+        gc.collect()
     for _ in execute_run_iterator(job, run, instance):
         pass
     return run.run_id

@@ -106,6 +106,8 @@ class _NodeFiles:
     after a newer one began.
     """
 
+    __slots__ = ("_attempts", "_evidence", "_final", "_name", "_reports", "reused")
+
     def __init__(self, name: str) -> None:
         self.reused = False
         self._name = name
@@ -118,7 +120,7 @@ class _NodeFiles:
         node = delta.nodes[self._name]
         if node.evidence:
             self._evidence = {**node.evidence, **self._evidence}
-        if node.outcome is not None:
+        if node.outcome is not None and node.outcome.attempt not in self._attempts:
             self._reports.setdefault(node.outcome.attempt, []).append(delta)
 
     def due(self, replica: Replica) -> Iterator[tuple[str, bytes]]:
@@ -138,6 +140,7 @@ class _NodeFiles:
                 record = self._record(attempt, node_id)
             if _is_due(attempt, record["status"], settled):
                 self._attempts.add(attempt)
+                self._reports.pop(attempt, None)  # it is told
                 rendered = record, render_node(record)
                 yield attempt_name(node_id, attempt), rendered[1]
         if not self._final and settled >= last.attempt > 0 and last.status in TERMINAL:

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol, cast
 from urllib.parse import urlsplit, urlunsplit
-from urllib.request import url2pathname
 
 from aether_dagster.errors import ValueStoreError
 
@@ -54,6 +53,9 @@ def open_objects(url: str, durable: bool) -> Objects:
         return _LocalObjects(Path(url), durable)
     parts = urlsplit(url)
     if parts.scheme in ("file", "local"):
+        # Imported here: it brings a whole HTTP client.
+        from urllib.request import url2pathname
+
         return _LocalObjects(Path(url2pathname(parts.path)), durable)
     try:
         return _RemoteObjects(url)
