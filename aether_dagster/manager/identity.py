@@ -7,7 +7,7 @@ import sys
 from functools import lru_cache
 from pathlib import Path
 
-import psutil
+# Imported where it is needed: on Linux a process finds its own identity without psutil.
 
 
 def own_identity() -> str:
@@ -34,6 +34,8 @@ def is_gone(identity: str) -> bool | None:
         return True
     if namespace != _pid_namespace():
         return None
+    import psutil
+
     try:
         return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE or _start(pid) != start
     except (psutil.NoSuchProcess, FileNotFoundError, ProcessLookupError):
@@ -60,6 +62,8 @@ def _start(pid: int) -> float:
         # every living process would seem to be another one.
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         return float(fields[19])
+    import psutil
+
     return round(psutil.Process(pid).create_time(), 1)
 
 
@@ -76,4 +80,6 @@ def _boot_id() -> str:
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     except OSError:
+        import psutil
+
         return str(int(psutil.boot_time()))

@@ -6,7 +6,6 @@ from typing import Any
 from aether_dagster.errors import StepFailed
 from aether_dagster.steps.context import StepContext
 from aether_dagster.steps.failure import as_step_failed
-from aether_dagster.steps.parent import run_in_child
 from aether_dagster.steps.registry import STEP_TYPES, StepType
 
 
@@ -40,6 +39,9 @@ def run_step(
     if step_type in STEP_TYPES:
         args = _checked(step_type, args)
     if timeout is not None and not kind.ends_itself:
+        # Imported here: most runs start no child.
+        from aether_dagster.steps.parent import run_in_child
+
         return run_in_child(kind, args, context, timeout)
     with as_step_failed():
         return (

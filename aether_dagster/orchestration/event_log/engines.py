@@ -16,8 +16,8 @@ from aether_dagster.journal.sqlite import FileLock
 
 # Each run has a database of its own; a webserver looks at many, one after the other.
 _MOST_OPEN = 16
-# Of each file; SQLite itself would take four times as much, and the stock storage takes none.
-_CACHE_KIB = 512
+# Of each file; SQLite itself would take eight times as much, and the stock storage takes none.
+_CACHE_KIB = 256
 
 
 class KeptEngines:
