@@ -72,6 +72,8 @@ class Database(ABC):
         try:
             yield mailbox
         finally:
+            if not self.closed and os.getpid() == self._pid:
+                mailbox.rest()
             if mailbox.usable and not self.closed and os.getpid() == self._pid:
                 with self._guard:
                     self._mailboxes.append(mailbox)

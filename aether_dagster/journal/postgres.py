@@ -67,13 +67,13 @@ class PostgresDatabase(Database):
             connection = self._connect()
         except psycopg.Error as error:
             raise self._error(error) from None
-        try:
-            connection.execute(f"LISTEN {_CHANNEL}")
-        except psycopg.Error:
+        listener = _Listener(connection)
+        listener.clear()
+        if not listener.usable:
             # A standby cannot listen.
             connection.close()
             return NoMailbox(_WITHOUT_NOTIFICATIONS)
-        return _Listener(connection)
+        return listener
 
     def _leave_inherited(self, connection: Any) -> None:
         _leave(connection)
@@ -86,17 +86,30 @@ class PostgresDatabase(Database):
 
 
 class _Listener:
-    """A connection which is told of commits."""
+    """A connection which is told of commits.
+
+    Only while somebody waits: a server's process which cannot get rid of what nobody reads is in
+    the way of all who drop a database, and of the queue from which others are told.
+    """
 
     def __init__(self, connection: Any):
         self._connection = connection
+        self._listening = False
         self.usable = True
 
     def clear(self) -> None:
+        if not self._listening:
+            self._listening = True
+            self._execute(f"LISTEN {_CHANNEL}")
         self._receive(0, None)
 
     def wait(self, seconds: float) -> None:
         self._receive(seconds, 1)
+
+    def rest(self) -> None:
+        if self._listening:
+            self._listening = False
+            self._execute("UNLISTEN *")
 
     def close(self) -> None:
         self._connection.close()
@@ -104,6 +117,12 @@ class _Listener:
     def leave(self) -> None:
         _leave(self._connection)
         _inherited.append(self._connection)
+
+    def _execute(self, sql: str) -> None:
+        try:
+            self._connection.execute(sql)
+        except psycopg.Error:
+            self.usable = False
 
     def _receive(self, seconds: float, stop_after: int | None) -> None:
         try:

@@ -36,6 +36,10 @@ class Mailbox(Protocol):
         """Returns at a wake-up, or after so many seconds."""
         ...
 
+    def rest(self) -> None:
+        """Wants no wake-ups until it is cleared again."""
+        ...
+
     def close(self) -> None:
         """Removes it."""
         ...
@@ -63,6 +67,9 @@ class NoMailbox:
     def wait(self, seconds: float) -> None:
         """See `Mailbox`."""
         time.sleep(min(seconds, self._interval))
+
+    def rest(self) -> None:
+        """See `Mailbox`."""
 
     def close(self) -> None:
         """See `Mailbox`."""
@@ -100,6 +107,9 @@ class SocketMailbox:
         self._socket.settimeout(max(seconds, 0.0001))
         with suppress(TimeoutError):
             self._socket.recv(1)
+
+    def rest(self) -> None:
+        """See `Mailbox`. One which is full keeps nobody waiting."""
 
     def close(self) -> None:
         """See `Mailbox`."""

@@ -3,6 +3,7 @@ import traceback
 
 import psycopg
 import pytest
+from sqlalchemy.engine import make_url
 
 from aether_dagster.errors import JournalError
 from aether_dagster.journal import Journal
@@ -110,3 +111,22 @@ def test_a_read_only_journal_writes_nothing(postgres_schema: str) -> None:
                 reader.append(execution, [artifact("a", "x", "1")])
             journal.append(execution, [artifact("a", "x", "1")])
             assert len(reader.tail(cursor, timeout=5).versions) == 1
+
+
+def test_who_rests_between_two_tails_does_not_keep_the_server_waiting(
+    postgres_server: PostgresServer, postgres_url: str
+) -> None:
+    database = str(make_url(postgres_url).database)
+    with (
+        Journal.open(postgres_url) as journal,
+        psycopg.connect(postgres_server.conninfo(database), autocommit=True) as others,
+    ):
+        journal.tail(timeout=0)
+        # More than the buffers of a connection hold.
+        for _ in range(200):
+            others.execute("SELECT pg_notify('aether_journal', repeat('x', 7900))")
+        stuck = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'ClientWrite'"
+        assert others.execute(stuck).fetchone() == (0,)
+        created = reserve(journal)
+        journal.append(created.pipeline_id, [initialization(created.pipeline_id)])
+        assert len(journal.tail(timeout=5).versions) == 1

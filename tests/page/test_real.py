@@ -29,7 +29,7 @@ pipeline:
     - id: clean
       type: python/call
       retries: 1
-      retry: {delay: 0.5}
+      retry: {delay: 2}  # longer than a second, as seldom as the page is looked at
       args: {callable: "shop:clean", rows: "${steps.extract.output}"}
     - {id: load, type: core/echo, dependsOn: [clean], args: {message: done}}
 """
