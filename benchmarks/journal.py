@@ -2,8 +2,9 @@
 
     python benchmarks/journal.py [--seconds S] [--versions N] [--postgres URL]
 
-Four processes commit one small version at a time; the yardstick are four processes which insert
-the same rows, a row a commit, with nothing but `sqlite3`. Both take turns on one disk. Without
+Four processes commit one small version at a time; the yardsticks are four processes which insert
+a row a commit with nothing but `sqlite3`: the same row into the same table, and a bare row of the
+same content into a table without any index. All take turns on one disk. Without
 `--postgres`, the PostgreSQL of the tests is started, if it is installed, with `fsync` off.
 """
 
@@ -23,12 +24,17 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from sqlalchemy.schema import CreateTable
+
 from aether_dagster.journal import Journal, commit
+from aether_dagster.journal.schema import versions
+from aether_dagster.journal.statement import dialect
 from aether_dagster.journal.text import to_text
 from aether_dagster.state import Authority, Delta, NodeDelta, Outcome
 
 PROCESSES = 4
 ROUNDS = 3
+SAME, BARE = "plain sqlite3, the same row", "plain sqlite3, a bare row"
 NODES = 200
 WAKE_UPS = 300
 SPAWN = multiprocessing.get_context("forkserver")
@@ -75,18 +81,37 @@ def plain_database(place: str) -> sqlite3.Connection:
     database.execute("PRAGMA journal_mode=WAL")
     database.execute("PRAGMA synchronous=NORMAL")
     database.execute("CREATE TABLE IF NOT EXISTS rows (id INTEGER PRIMARY KEY, who, what, deltas)")
+    table = str(CreateTable(versions, if_not_exists=True).compile(dialect=dialect("sqlite")))
+    database.execute(table)
     return database
 
 
-def insert_rows(place: str, execution: str, writer: str, told: Connection, until: Any) -> None:
+def insert_bare_rows(place: str, execution: str, writer: str, told: Connection, until: Any) -> None:
+    def insert(database: sqlite3.Connection, _number: int, text: str) -> None:
+        database.execute(
+            "INSERT INTO rows (who, what, deltas) VALUES (?, ?, ?)", (writer, execution, text)
+        )
+
+    insert_rows(place, writer, told, until, insert)
+
+
+def insert_same_rows(place: str, execution: str, writer: str, told: Connection, until: Any) -> None:
+    def insert(database: sqlite3.Connection, number: int, text: str) -> None:
+        database.execute(
+            "INSERT INTO aether_versions (execution, number, committed_at, late, deltas) "
+            "VALUES (?, ?, ?, ?, ?)",
+            (int(execution), number, time.time_ns() // 1_000_000, False, text),
+        )
+
+    insert_rows(place, writer, told, until, insert)
+
+
+def insert_rows(place: str, writer: str, told: Connection, until: Any, insert: Any) -> None:
     database = plain_database(place)
     wait_for_the_others(told, until)
     times: list[float] = []
     while (began := time.perf_counter()) < until.value:
-        text = to_text([report(writer, len(times)).to_json()])
-        database.execute(
-            "INSERT INTO rows (who, what, deltas) VALUES (?, ?, ?)", (writer, execution, text)
-        )
+        insert(database, len(times), to_text([report(writer, len(times)).to_json()]))
         times.append(time.perf_counter() - began)
     database.close()
     told.send(times)
@@ -122,13 +147,13 @@ def milliseconds(times: list[float]) -> str:
 
 def commits(folder: Path, seconds: float, postgres: str | None) -> None:
     print(f"\ncommits from {PROCESSES} processes, {ROUNDS} rounds of {seconds:g} s")
-    print(f"{'':34}{'per s':>9}{'ratio':>7}{'p50 ms':>9}{'p99 ms':>9}{'worst':>9}")
+    print(f"{'':34}{'per s':>9}{'same':>7}{'bare':>7}{'p50 ms':>9}{'p99 ms':>9}{'worst':>9}")
     found: dict[str, list[float]] = {}
     for number in range(ROUNDS):
-        rows = [
-            (str(folder / f"plain-{number}.db"), "execution", f"w{i}") for i in range(PROCESSES)
-        ]
-        found.setdefault("plain sqlite3", []).extend(together(insert_rows, rows, seconds))
+        for name, insert in ((SAME, insert_same_rows), (BARE, insert_bare_rows)):
+            plain = str(folder / f"{name}-{number}.db")
+            rows = [(plain, str(i), f"w{i}") for i in range(PROCESSES)]
+            found.setdefault(name, []).extend(together(insert, rows, seconds))
         places = {"journal, SQLite": str(folder / f"journal-{number}.db")}
         if postgres:
             places["journal, PostgreSQL"] = postgres
@@ -140,10 +165,9 @@ def commits(folder: Path, seconds: float, postgres: str | None) -> None:
             for what, work in ((f"{name}, one execution", one), (f"{name}, {PROCESSES}", each)):
                 found.setdefault(what, []).extend(together(commit_versions, work, seconds))
     total = ROUNDS * seconds
-    yardstick = len(found["plain sqlite3"]) / total
     for name, times in found.items():
-        rate = len(times) / total
-        print(f"{name:34}{rate:9.0f}{rate / yardstick:7.2f}{milliseconds(times)}")
+        ratios = "".join(f"{len(times) / len(found[other]):7.2f}" for other in (SAME, BARE))
+        print(f"{name:34}{len(times) / total:9.0f}{ratios}{milliseconds(times)}")
 
 
 def commit_now_and_then(place: str, execution: str, writer: str, told: Connection) -> None:

@@ -241,7 +241,6 @@ class Journal:
         now_ms: int | None = None,
         summary: Mapping[str, Any] | None = None,
         ended: Sequence[CallEnd] = (),
-        checkpoint: bool = True,
     ) -> int:
         """Commits deltas as one version. Those whose ids are there already are left out.
 
@@ -254,8 +253,6 @@ class Journal:
             now_ms: Unix milliseconds; the wall clock if None.
             summary: `{"status": …, "nodes": {status: count}}` for lists of executions.
             ended: What calls of hooks came to, noted with it.
-            checkpoint: Whether the state is folded for a checkpoint where one is due; whoever has
-                folded it already says no, and gives it to `checkpoint`.
 
         Returns:
             The version committed, or the present one where every delta was there.
@@ -270,8 +267,6 @@ class Journal:
             now = unix_ms() if now_ms is None else now_ms
             version = commit.append(session, head, deltas, now_ms=now, text=text, summary=summary)
             write_ends(session, ended)
-        if checkpoint and version != head.version and fold.is_due(version):
-            self.replica(pipeline_id, version)
         return version
 
     def checkpoint(self, pipeline_id: str, replica: Replica) -> None:

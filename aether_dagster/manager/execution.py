@@ -564,7 +564,7 @@ class Execution:
         ended = () if self._ledger is None else self._ledger.pending()
         now_ms = int(self._now() * 1000)
         before = self._replica.version
-        version = self.journal.append(self.id, deltas, now_ms=now_ms, ended=ended, checkpoint=False)
+        version = self.journal.append(self.id, deltas, now_ms=now_ms, ended=ended)
         if self._ledger is not None:
             self._ledger.written(ended)
         self.catch_up()

@@ -67,6 +67,8 @@ def test_a_long_journal_is_read_from_a_checkpoint(tmp_path: Path) -> None:
         execution = reserve(journal).pipeline_id
         journal.append(execution, [initialization(execution, "load", "plot")])
         fill(journal, execution, 3 * INTERVAL + 10)
+        # Whoever reads past the place of a checkpoint leaves one.
+        journal.state(execution)
         expected = {v: folded(journal, execution, v) for v in (2 * INTERVAL + 5, 3 * INTERVAL + 10)}
     with sqlite3.connect(path) as database:
         # Without the versions before, only a checkpoint can know them.
@@ -83,6 +85,7 @@ def test_reading_leaves_the_checkpoints_which_are_missing(tmp_path: Path) -> Non
         execution = reserve(journal).pipeline_id
         journal.append(execution, [initialization(execution, "load", "plot")])
         fill(journal, execution, 2 * INTERVAL)
+        journal.state(execution)
     count = "SELECT count(*) FROM aether_checkpoints"
     database = sqlite3.connect(path)
     with database:

@@ -12,7 +12,7 @@ import pytest
 
 from aether_dagster.errors import JournalError
 from aether_dagster.journal import Journal
-from aether_dagster.journal.sqlite import _WAITING, FileLock
+from aether_dagster.journal.sqlite import _NEXT, FileLock
 from tests.journal.builders import PLUGIN, X, artifact, initialization, reserve
 from tests.journal.test_database import ended_well, fork
 
@@ -166,28 +166,20 @@ def test_closing_leaves_one_file_for_others_to_copy(tmp_path: Path) -> None:
         assert copy.record(execution).pipeline == "quakes"
 
 
-def test_who_leaves_makes_way_only_where_another_process_waits(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    made_way: list[int] = []
-    monkeypatch.setattr(os, "sched_yield", lambda: made_way.append(1))
+def test_who_comes_back_at_once_lets_others_in_when_its_turn_is_over(tmp_path: Path) -> None:
     lock = FileLock.of(tmp_path / "lock")
 
     def child() -> None:
         with lock:
-            pass
+            (tmp_path / "let in").touch()
 
-    for _ in range(3):
-        with lock:
-            pass
-    assert made_way == []
     with lock:
         pid = fork(child)
-        while lock._try(_WAITING):
-            fcntl.lockf(lock._descriptor, fcntl.LOCK_UN, 1, _WAITING)
+        while lock._try(_NEXT):
+            fcntl.lockf(lock._descriptor, fcntl.LOCK_UN, 1, _NEXT)
             time.sleep(0.01)
-    assert made_way == [1]
+    for _ in range(5):
+        with lock:
+            time.sleep(0.02)
+    assert (tmp_path / "let in").exists()
     assert ended_well(pid)
-    with lock:
-        pass
-    assert made_way == [1]

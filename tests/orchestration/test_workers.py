@@ -220,6 +220,7 @@ def campaign(directory: Path, *, steps: int, every: float, workers: int) -> tupl
     - {{id: s{number}, type: core/sleep, args: {{seconds: 0.05}}, retries: {number % 3}}}"""
         for number in range(steps)
     )
+    before = _shared_memory_of_nobody()
     driver = Driver(
         place(directory, many=lines), [{"pipeline": "many.aether.yaml", "workers": workers}]
     )
@@ -233,6 +234,7 @@ def campaign(directory: Path, *, steps: int, every: float, workers: int) -> tupl
                 chosen.choice(found).kill()
                 killed += 1
     assert killed > 0
+    assert _shared_memory_of_nobody() <= before
     return driver, driver.left("many")
 
 
@@ -243,6 +245,15 @@ def _workers(driver: Driver) -> list[psutil.Process]:
         for server in psutil.Process(driver.process.pid).children():
             found.extend(server.children())
     return found
+
+
+def _shared_memory_of_nobody() -> set[str]:
+    """Semaphores and other shared memory with a name which no process has any more."""
+    used = ""
+    for process in psutil.process_iter():
+        with suppress(OSError):
+            used += Path(f"/proc/{process.pid}/maps").read_text()
+    return {path.name for path in Path("/dev/shm").iterdir() if str(path) not in used}
 
 
 def check_campaign(driver: Driver, left: Left) -> None:
