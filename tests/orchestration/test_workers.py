@@ -7,6 +7,7 @@ that file is compared with it in a long campaign only.
 import json
 import os
 import random
+import re
 import subprocess
 import sys
 import time
@@ -220,21 +221,22 @@ def campaign(directory: Path, *, steps: int, every: float, workers: int) -> tupl
     - {{id: s{number}, type: core/sleep, args: {{seconds: 0.05}}, retries: {number % 3}}}"""
         for number in range(steps)
     )
-    before = _shared_memory_of_nobody()
     driver = Driver(
         place(directory, many=lines), [{"pipeline": "many.aether.yaml", "workers": workers}]
     )
     chosen = random.Random(steps)
     killed = 0
+    shared: set[Path] = set()
     while driver.process.poll() is None:
         time.sleep(every)
+        shared |= _shared_memory(driver)
         found = _workers(driver)
         if found:
             with suppress(psutil.Error):
                 chosen.choice(found).kill()
                 killed += 1
     assert killed > 0
-    assert _shared_memory_of_nobody() <= before
+    assert not [path for path in shared if path.exists()]
     return driver, driver.left("many")
 
 
@@ -247,13 +249,16 @@ def _workers(driver: Driver) -> list[psutil.Process]:
     return found
 
 
-def _shared_memory_of_nobody() -> set[str]:
-    """Semaphores and other shared memory with a name which no process has any more."""
-    used = ""
-    for process in psutil.process_iter():
-        with suppress(OSError):
-            used += Path(f"/proc/{process.pid}/maps").read_text()
-    return {path.name for path in Path("/dev/shm").iterdir() if str(path) not in used}
+def _shared_memory(driver: Driver) -> set[Path]:
+    """Semaphores and other shared memory with a name, which the run's processes have now."""
+    found: set[Path] = set()
+    with suppress(psutil.Error):
+        run = psutil.Process(driver.process.pid)
+        for process in (run, *run.children(recursive=True)):
+            with suppress(OSError):
+                maps = Path(f"/proc/{process.pid}/maps").read_text()
+                found |= {Path(name) for name in re.findall(r"/dev/shm/\S+", maps)}
+    return found
 
 
 def check_campaign(driver: Driver, left: Left) -> None:
