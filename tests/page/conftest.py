@@ -69,7 +69,7 @@ def visit(browser: Any, server: PageServer) -> Iterator[Callable[..., Any]]:
             context = browser.new_context(**{"viewport": {"width": 1280, "height": 800}, **options})
             stack.callback(context.close)
             page = context.new_page()
-            page.set_default_timeout(8000)
+            page.set_default_timeout(20_000)
             page.on("pageerror", lambda error: wrong.append(str(error)))
             page.on("console", lambda line: wrong.append(line.text) if complains(line) else None)
             page.goto(url or server.url(fragment, query=query))
