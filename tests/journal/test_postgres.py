@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy.engine import make_url
 
 from aether_dagster.errors import JournalError
-from aether_dagster.journal import Journal
+from aether_dagster.journal import Journal, tail
 from tests.journal.builders import artifact, initialization, reserve
 from tests.postgres import PostgresServer
 
@@ -130,3 +130,21 @@ def test_who_rests_between_two_tails_does_not_keep_the_server_waiting(
         created = reserve(journal)
         journal.append(created.pipeline_id, [initialization(created.pipeline_id)])
         assert len(journal.tail(timeout=5).versions) == 1
+
+
+def test_what_is_new_is_found_without_reading_all_there_is(
+    postgres_server: PostgresServer, postgres_url: str
+) -> None:
+    database = str(make_url(postgres_url).database)
+    Journal.open(postgres_url).close()
+    with psycopg.connect(postgres_server.conninfo(database), autocommit=True) as server:
+        server.execute(
+            "INSERT INTO aether_versions (execution, number, committed_at, late, deltas, place) "
+            "SELECT 1, n, 0, false, '[]', n::text::xid8 FROM generate_series(1, 20000) AS n"
+        )
+        server.execute("ANALYZE aether_versions")
+        # So many may be newer by what the server knows of the table.
+        between = {"done": "15000:15000:", "target": "20001:20001:", "execution": -1, "number": 0}
+        explained = f"EXPLAIN {tail._BETWEEN_SNAPSHOTS}"
+        plan = server.execute(explained, {**between, "limit": 1000}).fetchall()
+    assert not [line for (line,) in plan if "Seq Scan" in line]
