@@ -22,6 +22,7 @@ _READER_PAUSE = 0.005
 _PAGES_AT_ONCE = 1000
 # How long who comes back at once goes before those who wait.
 _TURN_SECONDS = 0.005
+# So many pages are written before they are moved into the database: each move waits for the disk.
 _WAL_PAGES = 4000
 # Between two looks of who is next, in seconds: at first, and at most.
 _PAUSES = (0.00005, 0.0004)
