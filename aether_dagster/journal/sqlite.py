@@ -65,7 +65,7 @@ class FileLock:
 
     def forget_threads(self) -> None:
         """Lets a thread through whichever thread was inside."""
-        self._thread = threading.Lock()
+        self._thread = threading.RLock()
         self._turn, self._queues = 0.0, False
 
     def __enter__(self) -> None:
@@ -73,7 +73,7 @@ class FileLock:
         try:
             self._enter()
         except BaseException:
-            self._thread.release()
+            self._leave()
             raise
 
     def __exit__(self, *_: object) -> None:
@@ -82,7 +82,16 @@ class FileLock:
             fcntl.lockf(self._descriptor, fcntl.LOCK_UN)
             self._queues = waited_for and time.monotonic() - self._turn > _TURN_SECONDS
         finally:
-            self._thread.release()
+            self._leave()
+
+    def _leave(self) -> None:
+        # However often it came in: a run which is terminated is interrupted anywhere, also before
+        # a block could be left, and the thread must not wait for itself.
+        try:
+            while True:
+                self._thread.release()
+        except RuntimeError:
+            pass
 
     def _enter(self) -> None:
         if not self._queues and self._try(_INSIDE):

@@ -183,3 +183,23 @@ def test_who_comes_back_at_once_lets_others_in_when_its_turn_is_over(tmp_path: P
             time.sleep(0.02)
     assert (tmp_path / "let in").exists()
     assert ended_well(pid)
+
+
+def test_a_thread_which_was_interrupted_inside_is_let_in_again_and_others_after_it(
+    tmp_path: Path,
+) -> None:
+    lock = FileLock.of(tmp_path / "lock")
+    lock.__enter__()  # and the interrupt came before the block which would have left
+    with lock:
+        pass
+
+    def other() -> None:
+        with lock:
+            (tmp_path / "let in").touch()
+
+    thread = threading.Thread(target=other, daemon=True)
+    thread.start()
+    thread.join(60)
+    assert (tmp_path / "let in").exists()
+    pid = fork(other)
+    assert ended_well(pid)

@@ -3,13 +3,14 @@
 import os
 from collections import OrderedDict
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import RLock
 from typing import Any
 
 from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import Connection, Engine, RootTransaction, create_engine, event
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import QueuePool
 
 from aether_dagster.journal.sqlite import FileLock
@@ -32,6 +33,7 @@ class KeptEngines:
         self._pid = os.getpid()
         self._engines: OrderedDict[str, Engine] = OrderedDict()
         self._connections: dict[str, Connection] = {}
+        self._unfinished: set[str] = set()
         self._locks: dict[str, FileLock] = {}
         self._inherited: list[object] = []
 
@@ -50,14 +52,12 @@ class KeptEngines:
                 self._close(*self._engines.popitem(last=False))
             return engine
 
-    def connection(self, url: str) -> Connection:
-        """Returns the one connection of a file's engine, for callers who take turns."""
-        with self._lock:
-            engine = self.get(url)
-            connection = self._connections.get(url)
-            if connection is None or connection.closed:
-                connection = self._connections[url] = engine.connect()
-            return connection
+    @contextmanager
+    def transaction(self, url: str) -> Generator[Connection]:
+        """Gives the one connection of a file in a transaction, for callers who take turns."""
+        with self._begin(url) as begun:
+            yield begun.connection
+        self._unfinished.discard(url)
 
     @contextmanager
     def writing(self, url: str) -> Generator[Connection]:
@@ -68,9 +68,30 @@ class KeptEngines:
         whose steps are in several processes. The stock storage does not know of the lock beside
         the file, and is kept out as ever.
         """
-        connection = self.connection(url)
-        with self._lock_of(url), connection.begin():
-            yield connection
+        with self._lock_of(url), self._begin(url) as begun:
+            yield begun.connection
+        self._unfinished.discard(url)
+
+    def _begin(self, url: str) -> RootTransaction:
+        # A run which is terminated is interrupted anywhere: what that left is not used again.
+        if url in self._unfinished:
+            self.drop(url)
+        self._unfinished.add(url)
+        return self._connection(url).begin()
+
+    def _connection(self, url: str) -> Connection:
+        with self._lock:
+            engine = self.get(url)
+            connection = self._connections.get(url)
+            if connection is None or connection.closed:
+                connection = self._connections[url] = engine.connect()
+            return connection
+
+    def drop(self, url: str) -> None:
+        """Closes what this process opened of one file, if anything."""
+        with self._lock:
+            if self._pid == os.getpid() and url in self._engines:
+                self._close(url, self._engines.pop(url))
 
     def close(self) -> None:
         """Closes what this process opened."""
@@ -89,9 +110,13 @@ class KeptEngines:
     def _close(self, url: str, engine: Engine) -> None:
         self._locks.pop(url, None)
         connection = self._connections.pop(url, None)
+        if connection is not None and url in self._unfinished:
+            with suppress(SQLAlchemyError):
+                connection.invalidate()
         if connection is not None:
             connection.close()
         engine.dispose()
+        self._unfinished.discard(url)
 
 
 def open_engine(url: str) -> Engine:

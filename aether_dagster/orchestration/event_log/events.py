@@ -3,7 +3,7 @@
 from collections.abc import Generator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, Self, cast
+from typing import Any, NamedTuple, Self, cast
 
 # Private: Dagster publishes the storages, and not the classes which one must subclass.
 from dagster._core.events import (
@@ -24,10 +24,16 @@ from watchdog.events import FileSystemEvent
 from watchdog.observers import Observer
 
 from aether_dagster.orchestration.event_log.engines import KeptEngines
-from aether_dagster.orchestration.event_log.files import RunFiles, is_stamped
+from aether_dagster.orchestration.event_log.files import RunFiles, inode_of, is_stamped
 from aether_dagster.orchestration.event_log.rows import insert_event, write_asset
 
 _RUN_STATUS_EVENTS = frozenset(EVENT_TYPE_TO_PIPELINE_RUN_STATUS)
+
+
+class _Shard(NamedTuple):
+    url: str
+    path: str
+    inode: int
 
 
 class KeptSqliteEventLogStorage(SqliteEventLogStorage):
@@ -39,7 +45,7 @@ class KeptSqliteEventLogStorage(SqliteEventLogStorage):
 
     def __init__(self, base_dir: str, inst_data: ConfigurableClassData | None = None):
         self._kept = KeptEngines()
-        self._ready: set[str] = set()
+        self._ready: dict[str, _Shard] = {}
         self._present: set[tuple[str, str]] = set()
         self._run_files = RunFiles(Path(base_dir).absolute(), self._initdb)
         super().__init__(base_dir, inst_data)
@@ -123,20 +129,24 @@ class KeptSqliteEventLogStorage(SqliteEventLogStorage):
 
     @contextmanager
     def _connect(self, shard: str) -> Generator[Connection]:
-        with self._db_lock, self._kept.connection(self._open(shard)).begin() as transaction:
-            yield transaction.connection
+        with self._db_lock, self._kept.transaction(self._open(shard)) as connection:
+            yield connection
 
     def _writing(self, shard: str) -> AbstractContextManager[Connection]:
         return self._kept.writing(self._open(shard))
 
     def _open(self, shard: str) -> str:
         """Returns the URL of a shard which is there, for whoever holds the lock."""
-        url = self.conn_string_for_shard(shard)
-        if shard not in self._ready:
-            file = Path(self.path_for_shard(shard))
-            if not is_stamped(file) and (file.exists() or not self._run_files.put(file)):
-                self._initdb(self._kept.get(url))
-            self._ready.add(shard)
+        known = self._ready.get(shard)
+        if known is not None and inode_of(known.path) == known.inode >= 0:
+            return known.url
+        url, path = self.conn_string_for_shard(shard), self.path_for_shard(shard)
+        # Another process may have wiped it: a kept connection writes on into the lost file.
+        self._kept.drop(url)
+        file = Path(path)
+        if not is_stamped(file) and (file.exists() or not self._run_files.put(file)):
+            self._initdb(self._kept.get(url))
+        self._ready[shard] = _Shard(url, path, inode_of(path))
         return url
 
     def watch(self, run_id: str, cursor: str | None, callback: Any) -> None:
@@ -151,15 +161,17 @@ class KeptSqliteEventLogStorage(SqliteEventLogStorage):
 
     def wipe(self) -> None:
         """Deletes all events, and the files which hold them."""
-        self._kept.close()
-        self._ready.clear()
-        self._present.clear()
+        with self._db_lock:  # what another thread has begun is ended first
+            self._kept.close()
+            self._ready.clear()
+            self._present.clear()
         super().wipe()
+        self._run_files.delete_locks(keep=INDEX_SHARD_NAME)
 
     def dispose(self) -> None:
-        """Closes the connections."""
-        self._kept.close()
+        """Closes the connections, when the thread which watches uses none any more."""
         super().dispose()
+        self._kept.close()
 
 
 class _Watcher(SqliteEventLogStorageWatchdog):

@@ -38,6 +38,14 @@ def is_stamped(file: Path, *tables: str) -> bool:
     return False
 
 
+def inode_of(path: str) -> int:
+    """Returns which file lies at a path now; -1 where none does."""
+    try:
+        return os.stat(path).st_ino  # noqa: PTH116 - for its speed
+    except FileNotFoundError:
+        return -1
+
+
 class RunFiles:
     """Makes the databases of new runs, all alike, as copies of one.
 
@@ -71,6 +79,12 @@ class RunFiles:
         except OSError:
             return False
         return True
+
+    def delete_locks(self, keep: str) -> None:
+        """Deletes the files by which processes take turns, but for one database's."""
+        for lock in self._folder.glob("*.db-lock"):
+            if lock.name != f"{keep}.db-lock":
+                lock.unlink(missing_ok=True)
 
     def _make_template(self) -> None:
         new = self._temporary()
