@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from sqlalchemy import bindparam, func, insert, select, text, update
+from sqlalchemy import and_, bindparam, func, insert, select, text, update
 
 from aether_dagster.journal.executions import number_of, unknown
 from aether_dagster.journal.records import Version
@@ -12,6 +12,8 @@ from aether_dagster.journal.schema import delta_ids, executions, versions
 from aether_dagster.journal.statement import Row, Session, Statement
 from aether_dagster.journal.text import from_text, to_text
 from aether_dagster.state import Delta, ids
+
+_ALL = 2**31 - 1
 
 _e, _v = executions.c, versions.c
 _pipeline_id = lru_cache(maxsize=256)(ids.pipeline_id)
@@ -93,6 +95,25 @@ _VERSIONS = Statement(
             _v.number > bindparam("after"),
             _v.number <= bindparam("upto"),
         )
+        .order_by(_v.number)
+    )
+)
+# The execution has a row of its own, so that one which there is not is told from one which has
+# nothing new.
+_VERSIONS_OF = Statement(
+    lambda _: (
+        select(_v.number, _v.committed_at, _v.late, _v.deltas)
+        .select_from(
+            executions.outerjoin(
+                versions,
+                and_(
+                    _v.execution == _e.number,
+                    _v.number > bindparam("after"),
+                    _v.number <= bindparam("upto"),
+                ),
+            )
+        )
+        .where(_e.number == bindparam("execution"))
         .order_by(_v.number)
     )
 )
@@ -203,8 +224,20 @@ def known(session: Session, execution: int, delta_id: str) -> bool:
 
 def read(session: Session, execution: int, after: int, upto: int | None) -> list[Version]:
     """Returns the versions after one, up to another and with it."""
-    bound = 2**31 - 1 if upto is None else upto
+    bound = _ALL if upto is None else upto
     rows = session.rows(_VERSIONS, execution=execution, after=after, upto=bound)
+    return [version(session, execution, row) for row in rows]
+
+
+def read_of(session: Session, pipeline_id: str, after: int, upto: int | None) -> list[Version]:
+    """Returns versions as `read`, in one query; raises UnknownExecution."""
+    execution = number_of(session, pipeline_id)
+    bound = _ALL if upto is None else upto
+    rows = session.rows(_VERSIONS_OF, execution=execution, after=after, upto=bound)
+    if not rows:
+        raise unknown(session, pipeline_id)
+    if rows[0][0] is None:
+        return []
     return [version(session, execution, row) for row in rows]
 
 

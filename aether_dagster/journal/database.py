@@ -3,9 +3,9 @@
 import os
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, contextmanager, suppress
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 from aether_dagster.errors import JournalError
 from aether_dagster.journal import forks
@@ -13,6 +13,7 @@ from aether_dagster.journal.payloads import Payloads
 from aether_dagster.journal.statement import Session
 from aether_dagster.journal.wakeup import Mailbox
 
+T = TypeVar("T")
 _FORK_PATIENCE = 5.0
 
 # In a forked child: the parent's connections, never used and, by being held here, never closed.
@@ -49,6 +50,10 @@ class Database(ABC):
         """One write transaction: committed on leaving, rolled back where an error leaves it."""
 
     @abstractmethod
+    def wake(self) -> None:
+        """Wakes whoever waits at a mailbox."""
+
+    @abstractmethod
     def prune_space(self) -> None:
         """Gives back the space of what was deleted."""
 
@@ -61,6 +66,27 @@ class Database(ABC):
         """One snapshot of the database, for as many queries as it takes."""
         with self._transaction(self._begin_reading) as session:
             yield session
+
+    def look(self, query: Callable[[Session], T]) -> T:
+        """Returns what one query finds, which needs no transaction around it.
+
+        Args:
+            query: Asks the session once; called again where the connection has lost its server.
+        """
+        while True:
+            connection, fresh = self._borrow()
+            try:
+                found = query(Session(connection.execute, self.engine, self.payloads))
+            except self.errors as error:
+                self._discard(connection)
+                if fresh:
+                    raise self._error(error) from None
+            except BaseException:
+                self._give_back(connection)
+                raise
+            else:
+                self._give_back(connection)
+                return found
 
     @contextmanager
     def mailbox(self) -> Generator[Mailbox]:

@@ -292,9 +292,9 @@ class Journal:
             after: Only versions above this one.
             upto: Only versions up to this one.
         """
-        with self._database.reading() as session:
-            execution = commit.existing(session, pipeline_id)
-            return commit.read(session, execution, after, upto)
+        return self._database.look(
+            lambda session: commit.read_of(session, pipeline_id, after, upto)
+        )
 
     def replica(self, pipeline_id: str, version: int | None = None) -> Replica:
         """Returns the state as a replica of the caller's own, now or at a version.
@@ -387,6 +387,7 @@ class Journal:
         after: str | None = None,
         timeout: float | None = None,
         pipeline_id: str | None = None,
+        given_up: Callable[[], bool] = lambda: False,
     ) -> Tail:
         """Waits until something newer than a cursor is committed, and returns it.
 
@@ -396,12 +397,17 @@ class Journal:
             after: The cursor of an earlier tail; None is before everything. See also `cursor`.
             timeout: Seconds to wait; None waits for ever.
             pipeline_id: Of this execution only; its cursors are for tails of it alone.
+            given_up: Asked at each wake-up whether to wait no longer; see `wake`.
 
         Returns:
-            At most 1,000 versions, and the cursor after them. After the timeout: none, and the
-            same cursor.
+            At most 1,000 versions, and the cursor after them. After the timeout, or given up: none,
+            and the same cursor.
         """
-        return tail.tail(self._database, after, timeout, pipeline_id)
+        return tail.tail(self._database, after, timeout, pipeline_id, given_up)
+
+    def wake(self) -> None:
+        """Wakes the tails which wait, in all processes, as a commit does."""
+        self._database.wake()
 
     def cursor(self, pipeline_id: str | None = None) -> str:
         """Returns the cursor after all that is committed now."""

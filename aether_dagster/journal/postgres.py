@@ -16,6 +16,7 @@ from aether_dagster.journal.url import shown
 from aether_dagster.journal.wakeup import Mailbox, NoMailbox
 
 _CHANNEL = "aether_journal"
+_NOTIFY = f"SELECT pg_notify('{_CHANNEL}', '')"
 _WITHOUT_NOTIFICATIONS = 0.25
 _TABLES = ", ".join(table.name for table in (executions, documents, *OF_ONE_EXECUTION))
 
@@ -59,8 +60,13 @@ class PostgresDatabase(Database):
     def _begin_reading(self, connection: Any) -> None:
         connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
 
+    def wake(self) -> None:
+        """See `Database.wake`."""
+        if not self.read_only:  # a standby cannot notify
+            self.look(self._before_commit)
+
     def _before_commit(self, session: Session) -> None:
-        session.sql(f"SELECT pg_notify('{_CHANNEL}', '')")
+        session.sql(_NOTIFY)
 
     def _new_mailbox(self) -> Mailbox:
         try:

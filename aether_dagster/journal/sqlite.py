@@ -154,6 +154,10 @@ class SqliteDatabase(Database):
         if session.committed is not None:
             self._bell.ring()
 
+    def wake(self) -> None:
+        """See `Database.wake`."""
+        self._bell.ring()
+
     def close(self) -> None:
         """See `Database.close`."""
         super().close()

@@ -2,6 +2,7 @@
 
 import re
 import time
+from collections.abc import Callable
 from typing import Any
 
 from sqlalchemy import bindparam, func, select
@@ -85,7 +86,11 @@ def now(session: Session, pipeline_id: str | None) -> str:
 
 
 def tail(
-    database: Database, after: str | None, timeout: float | None, pipeline_id: str | None
+    database: Database,
+    after: str | None,
+    timeout: float | None,
+    pipeline_id: str | None,
+    given_up: Callable[[], bool],
 ) -> Tail:
     """Waits for versions newer than a cursor; see `Journal.tail`."""
     cursor = start(database.engine, pipeline_id) if after is None else after
@@ -93,23 +98,29 @@ def tail(
     with database.mailbox() as mailbox:
         while not database.closed:
             mailbox.clear()
-            with database.reading() as session:
-                found, newer = _newer(session, cursor, pipeline_id)
+            if pipeline_id is None:
+                with database.reading() as session:
+                    found, newer = _newer(session, cursor)
+            else:
+                found, newer = _newer_of(database, cursor, pipeline_id)
             if found:
                 return Tail(found, newer)
             left = _POLL_SECONDS if until is None else until - time.monotonic()
-            if left <= 0:
+            # After the mailbox was cleared: who gives up does so before the wake-up is sent.
+            if left <= 0 or given_up():
                 break
             mailbox.wait(min(left, _POLL_SECONDS))
     return Tail([], cursor)
 
 
-def _newer(session: Session, cursor: str, pipeline_id: str | None) -> Found:
-    if pipeline_id is not None:
-        version = int(_read(_OF_EXECUTION, cursor)[1])
-        execution = commit.existing(session, pipeline_id)
-        found = commit.read(session, execution, version, version + _AT_ONCE)
-        return found, f"v{found[-1].number}" if found else cursor
+def _newer_of(database: Database, cursor: str, pipeline_id: str) -> Found:
+    version = int(_read(_OF_EXECUTION, cursor)[1])
+    upto = version + _AT_ONCE
+    found = database.look(lambda session: commit.read_of(session, pipeline_id, version, upto))
+    return found, f"v{found[-1].number}" if found else cursor
+
+
+def _newer(session: Session, cursor: str) -> Found:
     if session.engine == "postgresql":
         return _newer_on_postgres(session, _read(_OF_POSTGRES, cursor))
     rows = session.rows(_AFTER_PLACE, place=int(_read(_OF_SQLITE, cursor)[1]))

@@ -129,9 +129,9 @@ class Execution:
         self._ledger = ledger
 
     def record_of(self, step: str) -> Mapping[str, Any] | None:
-        """Returns a node's record at the journal's head; it is shared. None of an unknown step."""
+        """Returns a node's record as far as was read; it is shared. None of an unknown step."""
         with self._lock:
-            replica = self.catch_up()
+            replica = self._replica
             return replica.node(step) if replica.declares(step) else None
 
     def state_document(self) -> dict[str, Any]:

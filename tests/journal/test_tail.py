@@ -187,6 +187,27 @@ def test_a_tail_ends_when_its_journal_is_closed(journal_url: str, execution: str
     assert [getattr(answer, "versions", None) for answer in answers] == [[]]
 
 
+def test_a_tail_which_was_given_up_ends_at_a_wake_up(
+    journal: Journal, execution: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("aether_dagster.journal.tail._POLL_SECONDS", 60.0)
+    cursor, given_up, answers = journal.cursor(), threading.Event(), list[object]()
+
+    def wait() -> None:
+        answers.append(journal.tail(cursor, given_up=given_up.is_set))
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    time.sleep(0.1)
+    journal.wake()  # nobody gave it up yet, and there is nothing new
+    time.sleep(0.1)
+    assert thread.is_alive()
+    given_up.set()
+    journal.wake()
+    thread.join(20)
+    assert [getattr(answer, "versions", None) for answer in answers] == [[]]
+
+
 @pytest.mark.parametrize("cursor", ["", "x1", "v1", "s", "p1:1:/x", "s1; DROP TABLE"])
 def test_a_cursor_of_something_else_is_refused(
     journal: Journal, execution: str, cursor: str

@@ -1,4 +1,7 @@
 import threading
+import time
+
+import pytest
 
 from aether_dagster.journal import Journal
 from aether_dagster.manager import Change, Execution, Follower
@@ -89,3 +92,17 @@ def test_the_tick_comes_also_where_nothing_changes(journal: Journal, execution: 
     for _ in range(3):
         assert ticks.acquire(timeout=5)
     follower.stop()
+
+
+def test_stopping_does_not_wait_for_something_to_be_committed(
+    journal: Journal, execution: Execution, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("aether_dagster.manager.follower._WAIT", 60.0)
+    monkeypatch.setattr("aether_dagster.journal.tail._POLL_SECONDS", 60.0)
+    follower = Follower(journal, execution.id, [], tick=nothing)
+    follower.start()
+    assert follower.drain(execution.replica.version, 10)
+    time.sleep(0.2)  # it waits for the next version now
+    began = time.monotonic()
+    follower.stop()
+    assert time.monotonic() - began < 20
