@@ -3,15 +3,16 @@
 import itertools
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from aether_dagster.errors import DependencyFailed, ExecutionEnded, HookError
 from aether_dagster.journal import ExecutionRecord, Journal
 from aether_dagster.journal.fold import is_due
 from aether_dagster.journal.transaction import ATTEMPTS
+from aether_dagster.manager.artifacts import Artifacts
 from aether_dagster.manager.ending import (
     EXECUTING,
     FAILED,
@@ -24,13 +25,15 @@ from aether_dagster.manager.ending import (
     missing_ends,
     run_status,
 )
+from aether_dagster.manager.fitting import Fitting
 from aether_dagster.manager.identity import own_identity
 from aether_dagster.manager.redaction import Redaction
+from aether_dagster.manager.references import referenced_values
 from aether_dagster.script import Document, Resolved
 from aether_dagster.state import Authority, Delta, NodeDelta, Outcome, Replica, check_transition
 from aether_dagster.state.ids import delta_id
 from aether_dagster.steps import ArtifactAccess, Connections
-from aether_dagster.values import ValueRef, ValueStore, fit_node_record, is_reference
+from aether_dagster.values import ValueRef, ValueStore
 
 if TYPE_CHECKING:
     from aether_dagster.journal import Transaction
@@ -41,12 +44,6 @@ if TYPE_CHECKING:
     from aether_dagster.plugins.manager import HookManager
 
 T = TypeVar("T")
-
-# What an input leaves free in a node's record, in bytes: an error's message and traceback come
-# later, maybe from another process which does not see the input (spec 1.4).
-_RESERVE = 8_192
-# How many versions are in memory at once where all are read.
-_READ_AT_ONCE = 200
 
 
 class Execution:
@@ -90,7 +87,7 @@ class Execution:
         self._replica = journal.replica(record.pipeline_id)
         self._started: dict[str, tuple[int, float]] = {}
         self._committed_starts: dict[str, tuple[int, float]] = {}
-        self._loaded: dict[int, tuple[Any, ValueRef]] = {}
+        self._fitting = Fitting(values, record.pipeline_id)
         self._counter = itertools.count(1)
 
     @property
@@ -254,7 +251,9 @@ class Execution:
             if not again or self.runs(step, attempt):
                 check_transition(step, before.status, before.attempt, EXECUTING, attempt)
             shown = self.redaction.value(arguments)
-            payload = self._fit(step, attempt, EXECUTING, input_payload=shown)["input_payload"]
+            payload = self._fitting.fit(
+                self._replica, step, attempt, EXECUTING, input_payload=shown
+            )["input_payload"]
             outcome = Outcome(attempt, EXECUTING)
             node = NodeDelta(
                 outcome=outcome, input_payload=payload, has_input=True, worker=own_identity()
@@ -287,10 +286,12 @@ class Execution:
             if (now.attempt, now.status) == (attempt, SUCCEEDED) and now.value is not None:
                 return ValueRef.from_json(now.value)
             self._check(step, attempt, SUCCEEDED)
-            self._remember(shown, ref)
-            record = self._fit(step, attempt, SUCCEEDED, output_payload=shown)
+            self._fitting.remember(shown, ref)
+            record = self._fitting.fit(
+                self._replica, step, attempt, SUCCEEDED, output_payload=shown
+            )
             self._end(step, attempt, SUCCEEDED, record, _seconds_since(began), value=ref.to_json())
-            self._loaded.clear()
+            self._fitting.forget()
         return ref
 
     def fail(
@@ -321,9 +322,9 @@ class Execution:
         with self._lock:
             self.catch_up()
             self._check(step, attempt, status)
-            record = self._fit(step, attempt, status, error=error)
+            record = self._fitting.fit(self._replica, step, attempt, status, error=error)
             self._end(step, attempt, status, record, _seconds_since(began))
-            self._loaded.clear()
+            self._fitting.forget()
 
     def settle(
         self,
@@ -365,7 +366,7 @@ class Execution:
                 node = NodeDelta(settled=attempt)
             else:
                 said = None if error is None else self._redacted({**error, "attempt": attempt})
-                record = self._fit(step, attempt, status, error=said)
+                record = self._fitting.fit(self._replica, step, attempt, status, error=said)
                 if seconds is None:
                     seconds = self._since_start(step, attempt)
                 outcome = Outcome(
@@ -374,7 +375,7 @@ class Execution:
                 node = NodeDelta(outcome=outcome, settled=attempt)
             self._commit(self._node_delta(step, f"settle-{status}", Authority.RUN, attempt, node))
 
-    def artifacts(self, step: str) -> "Artifacts":
+    def artifacts(self, step: str) -> ArtifactAccess:
         """Returns the shared artifacts as a step reads and writes them."""
         return Artifacts(self, step)
 
@@ -400,7 +401,7 @@ class Execution:
         Where its arguments hold that value, state then refers to it instead of storing it again.
         """
         with self._lock:
-            self._remember(value, ref)
+            self._fitting.remember(value, ref)
 
     def value_ref(self, step: str) -> ValueRef | None:
         """Returns the reference to what a step of this execution returned, if it has."""
@@ -420,7 +421,9 @@ class Execution:
             deltas: list[Delta] = []
             for step, outcome in missing:
                 error = None if outcome.error is None else self._redacted(outcome.error)
-                record = self._fit(step, max(1, outcome.attempt), outcome.status, error=error)
+                record = self._fitting.fit(
+                    self._replica, step, max(1, outcome.attempt), outcome.status, error=error
+                )
                 fitted = replace(outcome, error=record["error"])
                 node = NodeDelta(outcome=fitted, settled=outcome.attempt)
                 kind = f"end-{outcome.status}"
@@ -457,17 +460,7 @@ class Execution:
 
     def referenced_values(self) -> set[str]:
         """Returns the URIs of all stored values which any committed version refers to."""
-        found: set[str] = set()
-        head = self.catch_up().version
-        for first in range(0, head, _READ_AT_ONCE):
-            for version in self.journal.versions(self.id, first, first + _READ_AT_ONCE):
-                for delta in version.deltas:
-                    for node in delta.nodes.values():
-                        found.update(_references(node.input_payload))
-                        if node.outcome is not None:
-                            found.update(_references(node.outcome.output_payload))
-                            found.update(_references(node.outcome.value))
-        return found
+        return referenced_values(self.journal, self.id, self.catch_up().version)
 
     def _report(self, replica: Replica, end: RunEnd) -> dict[str, Any]:
         ended = round(self._now(), 3)
@@ -516,28 +509,6 @@ class Execution:
         )
         self._commit(self._node_delta(step, status, Authority.STEP, attempt, node))
 
-    def _fit(self, step: str, attempt: int, status: str, **members: Any) -> dict[str, Any]:
-        """Returns the node's record with these members, fitted under its size limit."""
-        record = dict(self._replica.node(step)) | {
-            "status": status,
-            "output_payload": None,
-            "error": None,
-            "retry_count": attempt - 1,
-        }
-        if attempt != self._replica.outcome(step).attempt:
-            record["input_payload"] = None
-
-        def spill(value: Any) -> dict[str, Any]:
-            known = self._loaded.get(id(value))
-            if known is not None:
-                return known[1].to_json()
-            part = "output" if status == SUCCEEDED else "input"
-            put = self.values.put(value, execution=self.id, step=step, attempt=attempt, part=part)
-            return put.to_json()
-
-        reserve = _RESERVE if status == EXECUTING else 0
-        return fit_node_record(record | members, spill, reserve=reserve)
-
     def _note_starts(self, delta: Delta, committed_at: float) -> None:
         for step, node in delta.nodes.items():
             if node.outcome is not None and node.outcome.status == EXECUTING:
@@ -549,10 +520,6 @@ class Execution:
 
     def _redacted(self, error: Mapping[str, Any]) -> dict[str, Any]:
         return self.redaction.value(dict(error))
-
-    def _remember(self, value: Any, ref: ValueRef) -> None:
-        # The value is kept alive with its id, or another object could get the same one.
-        self._loaded[id(value)] = (value, ref)
 
     def _node_delta(
         self, step: str, kind: str, authority: Authority, attempt: int, node: NodeDelta
@@ -573,51 +540,9 @@ class Execution:
             self.journal.checkpoint(self.id, self._replica)
 
 
-class Artifacts(ArtifactAccess):
-    """`context.artifacts` of one execution, as a step reads and writes them."""
-
-    def __init__(self, execution: Execution, step: str):
-        self._execution = execution
-        self._step = step
-
-    def __getitem__(self, name: str) -> str:
-        return self._all()[name]
-
-    def __setitem__(self, name: str, uri: str) -> None:
-        self._execution.write_artifact(self._step, name, uri)
-
-    def __delitem__(self, name: str) -> None:
-        if name not in self._all():
-            raise KeyError(name)
-        self._execution.write_artifact(self._step, name, None)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._all())
-
-    def __len__(self) -> int:
-        return len(self._all())
-
-    def _all(self) -> dict[str, str]:
-        return self._execution.catch_up().artifacts()
-
-
 def _resumed_from(record: ExecutionRecord) -> dict[str, str]:
     return {} if record.resumed_from is None else {"resumed_from": record.resumed_from}
 
 
 def _seconds_since(began: float) -> float:
     return round(time.perf_counter() - began, 3)
-
-
-def _references(value: Any) -> Iterator[str]:
-    """Yields the URIs of all references inside a payload."""
-    if is_reference(value):
-        yield value["$artifact"]
-        return
-    items: Iterable[Any] = ()
-    if isinstance(value, Mapping):
-        items = cast("Mapping[str, Any]", value).values()
-    elif isinstance(value, list):
-        items = cast("list[Any]", value)
-    for item in items:
-        yield from _references(item)
