@@ -67,6 +67,15 @@ class Database(ABC):
         with self._transaction(self._begin_reading) as session:
             yield session
 
+    def put(self, statement: Callable[[Session], T]) -> T:
+        """Commits one statement, with nothing else.
+
+        Args:
+            statement: Runs it on the session.
+        """
+        with self.writing() as session:
+            return statement(session)
+
     def look(self, query: Callable[[Session], T]) -> T:
         """Returns what one query finds, which needs no transaction around it.
 

@@ -273,8 +273,8 @@ class Outbox:
             cursor: Where the hook's cursor is meanwhile: which attempt this is.
             ended: What earlier calls came to, noted together with this one.
         """
-        with self._database.writing() as session:
-            write_ends(session, ended)
+
+        def begin(session: Session) -> int:
             rows = session.rows(
                 _BEGIN,
                 execution=number_of(session, pipeline_id),
@@ -285,9 +285,15 @@ class Outbox:
                 node=node,
                 delivery=delivery,
             )
+            return rows[0][0]
+
+        if not ended and cursor is None:
+            return self._database.put(begin)
+        with self._database.writing() as session:
+            write_ends(session, ended)
             if cursor is not None:
                 _move(session, cursor)
-        return rows[0][0]
+            return begin(session)
 
     def end_calls(self, ended: Sequence[CallEnd]) -> None:
         """Notes what calls came to and, together with it, how far their hooks were told."""

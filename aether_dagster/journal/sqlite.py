@@ -6,16 +6,17 @@ import sqlite3
 import threading
 import time
 import weakref
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 from aether_dagster.errors import JournalError
 from aether_dagster.journal.database import Database
 from aether_dagster.journal.statement import Session
 from aether_dagster.journal.wakeup import Bell, Mailbox
 
+T = TypeVar("T")
 _BUSY_SECONDS = 30.0
 _READER_PATIENCE = 5.0
 _READER_PAUSE = 0.005
@@ -147,16 +148,24 @@ class SqliteDatabase(Database):
     @contextmanager
     def writing(self) -> Generator[Session]:
         """See `Database.writing`."""
-        if self._lock is None:
-            raise JournalError(f"The journal {self.label} was opened for reading only.")
-        with self._lock, self._transaction(_begin_immediate) as session:
+        with self._writable(), self._transaction(_begin_immediate) as session:
             yield session
         if session.committed is not None:
             self._bell.ring()
 
+    def put(self, statement: Callable[[Session], T]) -> T:
+        """See `Database.put`: SQLite commits what stands alone, in one call instead of three."""
+        with self._writable():
+            return self.look(statement)
+
     def wake(self) -> None:
         """See `Database.wake`."""
         self._bell.ring()
+
+    def _writable(self) -> FileLock:
+        if self._lock is None:
+            raise JournalError(f"The journal {self.label} was opened for reading only.")
+        return self._lock
 
     def close(self) -> None:
         """See `Database.close`."""

@@ -54,25 +54,35 @@ class LocalFolders:
             (self._root / folder).rmdir()
 
     def write(self, folder: str, files: Sequence[tuple[str, bytes]]) -> None:
-        """Writes files whole, one after the other, and makes them durable together."""
+        """Writes files whole, one after the other, and makes them durable together.
+
+        Of files with the same content, as a node's last attempt and its end mostly are, the second
+        is another name of the first: a hard link.
+        """
         if not files:
             return
         self._sweep_once()
         root = os.fspath(self._root)
-        targets = [f"{root}/{folder}/{name}" for name, _ in files]
         with _temporary_files() as opened:
-            for target, (_, data) in zip(targets, files, strict=True):
-                with _explained(f"The history file {target} cannot be written"):
-                    opened.append(_temporary_file(root))
-                    _write(opened[-1][1], data)
-            for target, (_, descriptor) in zip(targets, opened, strict=True):
-                with _explained(f"The history file {target} cannot be written"):
+            for name, data in files:
+                with _explained(f"The history file {root}/{folder}/{name} cannot be written"):
+                    if data not in opened:
+                        opened[data] = _temporary_file(root)
+                        _write(opened[data][1], data)
+            with _explained(f"The history folder {root}/{folder} cannot be written"):
+                for _, descriptor in opened.values():
                     os.fsync(descriptor)
             # Only now, for a rename gives the next file's fsync more to write.
-            for target, (temporary, _) in zip(targets, opened, strict=True):
+            there: dict[bytes, str] = {}
+            for name, data in files:
+                target = f"{root}/{folder}/{name}"
                 with _explained(f"The history file {target} cannot be written"):
-                    os.rename(temporary, target)  # noqa: PTH104 - for its speed
-        with _explained(f"The history file {targets[-1]} cannot be written"):
+                    if data not in there:
+                        os.rename(opened[data][0], target)  # noqa: PTH104 - for its speed
+                    elif not _link(there[data], target):
+                        _copy(root, data, target)
+                there[data] = target
+        with _explained(f"The history folder {root}/{folder} cannot be written"):
             _fsync_folder(self._root / folder)
 
     def read(self, folder: str, name: str) -> bytes:
@@ -115,18 +125,35 @@ class LocalFolders:
 
 
 @contextlib.contextmanager
-def _temporary_files() -> Generator[list[tuple[str, int]]]:
-    """Takes temporary files, which it closes and, where not all of them were renamed, removes."""
-    opened: list[tuple[str, int]] = []
+def _temporary_files() -> Generator[dict[bytes, tuple[str, int]]]:
+    """Takes temporary files by their content; closes and, if not all went well, removes them."""
+    opened: dict[bytes, tuple[str, int]] = {}
     try:
         yield opened
     except BaseException:
-        for path, _ in opened:
+        for path, _ in opened.values():
             Path(path).unlink(missing_ok=True)
         raise
     finally:
-        for _, descriptor in opened:
+        for _, descriptor in opened.values():
             os.close(descriptor)
+
+
+def _link(source: str, target: str) -> bool:
+    # There may be a file of that name, or the file system knows no links.
+    try:
+        os.link(source, target)
+    except OSError:
+        return False
+    return True
+
+
+def _copy(root: str, data: bytes, target: str) -> None:
+    with _temporary_files() as opened:
+        path, descriptor = opened[data] = _temporary_file(root)
+        _write(descriptor, data)
+        os.fsync(descriptor)
+        os.rename(path, target)  # noqa: PTH104 - as above
 
 
 def _temporary_file(folder: str) -> tuple[str, int]:

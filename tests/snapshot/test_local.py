@@ -1,5 +1,6 @@
 """A file is whole or absent, whatever happens to its writer."""
 
+import errno
 import os
 import random
 import signal
@@ -151,6 +152,27 @@ def test_of_files_written_together_the_first_are_there_when_one_cannot_be(tmp_pa
     assert _temporaries(tmp_path) == []
     store.write_all(FOLDER, files)
     assert {name: store.read(FOLDER, name) for name in store.names(FOLDER)} == dict(files)
+
+
+@pytest.mark.parametrize("links", [True, False], ids=["links", "no links"])
+def test_files_of_one_content_are_one_on_the_disk_where_it_can_be_and_each_is_replaced_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, links: bool
+) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(errno.EPERM, "this file system knows no links")
+
+    if not links:
+        monkeypatch.setattr(os, "link", refuse)
+    store = HistoryStore(str(tmp_path))
+    store.create(FOLDER)
+    names = ["state_node_a_01H3XYZ9_attempt1.json", "state_node_a_01H3XYZ9_final.json"]
+    store.write_all(FOLDER, [(names[0], b"A"), ("state_init.json", b"B"), (names[1], b"A")])
+    first, second = (tmp_path / FOLDER / name for name in names)
+    assert first.read_bytes() == second.read_bytes() == b"A"
+    assert first.samefile(second) is links
+    assert _temporaries(tmp_path) == []
+    store.write(FOLDER, names[1], b"C")
+    assert (first.read_bytes(), second.read_bytes()) == (b"A", b"C")
 
 
 def test_a_folder_which_may_not_be_written_is_an_error_which_says_so(tmp_path: Path) -> None:
