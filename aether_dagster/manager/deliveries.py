@@ -31,8 +31,9 @@ _PROLONG = 10.0
 _ALL = 1_000_000
 # How long the thread of a run sleeps at most before it looks whether it shall end, in seconds.
 _NAP = 0.5
-# How long it gathers what is committed, in seconds: reading versions one by one costs the run more.
-_GATHER = 0.1
+# How long it gathers what is committed, in seconds: each time it wakes costs the run more than what
+# it then does. No longer than people look: the live stream has four frames a second.
+_GATHER = 0.2
 
 
 @dataclass(frozen=True)
