@@ -36,7 +36,7 @@ class Reviewed(Protocol):
         ...
 
     def record_of(self, step: str) -> Mapping[str, Any] | None:
-        """Returns a node's record as it is now; None of an unknown step."""
+        """Returns a node's record as far as was read; None of an unknown step."""
         ...
 
     def transaction(self, actor: str) -> AbstractContextManager[Transaction]:

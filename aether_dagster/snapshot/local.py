@@ -153,7 +153,7 @@ def _copy(root: str, data: bytes, target: str) -> None:
         path, descriptor = opened[data] = _temporary_file(root)
         _write(descriptor, data)
         os.fsync(descriptor)
-        os.rename(path, target)  # noqa: PTH104 - as above
+        os.rename(path, target)  # noqa: PTH104 - for its speed
 
 
 def _temporary_file(folder: str) -> tuple[str, int]:

@@ -113,7 +113,7 @@ class HistoryStore:
 
         Args:
             folder: The folder's name.
-            files: Names and contents; they are open at the same time, so not thousands.
+            files: Names, each once, and contents; open at the same time, so not thousands.
 
         Raises:
             SnapshotError: One cannot be written; those before it may be there.
