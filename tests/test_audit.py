@@ -53,6 +53,23 @@ def test_what_dagster_tells_otherwise_is_found(kept: Kept) -> None:
     assert "plot is ('succeeded', 1); Dagster's log says ('failed', 1)" in found
 
 
+@pytest.mark.parametrize(
+    ("words", "agree"),
+    [
+        pytest.param(["STEP_START"], True, id="in the attempt which was committed"),
+        pytest.param(
+            ["STEP_START", "STEP_UP_FOR_RETRY", "STEP_RESTARTED"], False, id="in another one"
+        ),
+        pytest.param(["STEP_START", "STEP_UP_FOR_RETRY"], False, id="after the attempt"),
+    ],
+)
+def test_a_run_killed_before_dagster_wrote_of_a_success_is_no_contradiction(
+    words: list[str], agree: bool, kept: Kept
+) -> None:
+    write_log({**EVENTS, "quakes__plot": words})
+    assert (audit_here() == []) == agree
+
+
 def test_a_final_file_which_is_not_the_state_at_the_end_is_found(kept: Kept) -> None:
     file = Path("executions", kept.folder, "state_final.json")
     file.write_text(file.read_text().replace('"secret_store": null', '"secret_store": "other"'))

@@ -4,9 +4,11 @@ Where it keeps a file, a connection or a fact, and the stock one looks again eac
 are those of Dagster's own tests of event log storages; see `docs/reference/settings.md`.
 """
 
-import contextlib
+import json
+import os
 import shutil
 import sqlite3
+import subprocess
 import sys
 import threading
 from collections import Counter
@@ -30,7 +32,6 @@ from dagster._core.storage.event_log.sqlite.sqlite_event_log import SqliteEventL
 from dagster._core.storage.partition_status_cache import AssetStatusCacheValue
 from dagster._core.test_utils import create_run_for_test
 
-from aether_dagster.journal import sqlite as journal_sqlite
 from aether_dagster.orchestration.event_log import KeptSqliteEventLogStorage, engines
 from tests.orchestration.event_logs import (
     KEY,
@@ -43,6 +44,7 @@ from tests.orchestration.event_logs import (
     rows,
     schema,
 )
+from tests.orchestration.scenarios import PACKAGES
 
 TAGS = {"dagster/data_version": "7"}
 
@@ -325,48 +327,24 @@ def test_an_instance_finds_events_across_more_runs_than_files_are_kept_open(
     assert answers[1][1:] == ([1, 0, 1], [0, 0, 0])
 
 
-def interrupt_at(step: int) -> Callable[..., Any]:
-    """A trace function which interrupts at the n-th line or return where locks are held."""
-    owned = (engines.__file__, journal_sqlite.__file__, contextlib.__file__)
-    left = step
-
-    def trace(frame: Any, event: str, _: Any) -> Any:
-        nonlocal left
-        if event in ("line", "return"):
-            left -= 1
-            if left < 0:
-                raise KeyboardInterrupt
-        return trace if frame.f_code.co_filename.startswith(owned) else None
-
-    return trace
-
-
 @pytest.mark.timeout(120)
-# Where a generator is closed because nobody holds it any more, an interrupt reaches nobody.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-def test_who_is_interrupted_anywhere_stores_what_comes_next_whole_and_once(both: Both) -> None:
-    # As a run which is terminated: its step's failure is stored while the interrupt is handled.
-    kept = both.storages[1]
-    kept.store_event_batch([plain(0), made(0)])
-    tracing, interrupts, ended = sys.gettrace(), 0, False
-    while not ended:
-        sys.settrace(interrupt_at(interrupts))
-        try:
-            kept.store_event(made(interrupts))
-            ended = True
-        except KeyboardInterrupt:
-            sys.settrace(tracing)
-            kept.store_event(plain(1000 + interrupts))
-            kept.store_event(made(2000 + interrupts))
-            interrupts += 1
-        finally:
-            sys.settrace(tracing)
+def test_who_is_interrupted_anywhere_stores_what_comes_next_whole_and_once(
+    tmp_path: Path, index: Path
+) -> None:
+    shutil.copy(index, tmp_path)
+    ended = subprocess.run(
+        [sys.executable, "-m", "tests.orchestration.interrupted", str(tmp_path)],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(PACKAGES)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stderr
+    interrupts, *counted = json.loads(ended.stdout)
+    stored, in_index = map(Counter, counted)
     assert interrupts > 50
-    stored = Counter(messages(kept.get_logs_for_run(RUN)))
     for number in range(interrupts):
         assert stored[f"m{1000 + number}"] == stored[f"m{2000 + number}"] == 1
         assert stored[f"m{number}"] <= 1 + (number == 0) * 2
-    found = kept.fetch_materializations(KEY, limit=5000).records
-    in_index = Counter(messages(record.event_log_entry for record in found))
     assert in_index <= stored
     assert all(in_index[f"m{2000 + number}"] == 1 for number in range(interrupts))
