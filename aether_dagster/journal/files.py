@@ -7,7 +7,7 @@ from sqlalchemy import bindparam, delete, func, select
 from aether_dagster.crypto import ChainLink
 from aether_dagster.errors import JournalError
 from aether_dagster.journal.schema import history_files
-from aether_dagster.journal.statement import Session, Statement
+from aether_dagster.journal.statement import Session, Statement, insert_rows
 
 _f = history_files.c
 _ALL = Statement(
@@ -22,16 +22,6 @@ _LAST = Statement(lambda _: select(func.max(_f.seq)).where(_f.execution == bindp
 _LINK = Statement(
     lambda _: select(_f.link).where(
         _f.execution == bindparam("execution"), _f.seq == bindparam("seq")
-    )
-)
-_INSERT = Statement(
-    lambda insert: insert(history_files).values(
-        execution=bindparam("execution"),
-        seq=bindparam("seq"),
-        name=bindparam("name"),
-        prev=bindparam("prev"),
-        link=bindparam("link"),
-        sha256=bindparam("sha256"),
     )
 )
 _DELETE_FROM = Statement(
@@ -59,13 +49,15 @@ def record(
         )
     if links[0].seq < known:
         session.run(_DELETE_FROM, execution=execution, first=links[0].seq)
-    for link in links:
-        session.run(
-            _INSERT,
-            execution=execution,
-            seq=link.seq,
-            name=link.name,
-            prev=link.prev,
-            link=link.link,
-            sha256=link.sha256,
-        )
+    rows = [
+        {
+            "execution": execution,
+            "seq": link.seq,
+            "name": link.name,
+            "prev": link.prev,
+            "link": link.link,
+            "sha256": link.sha256,
+        }
+        for link in links
+    ]
+    insert_rows(session, history_files, rows)

@@ -14,8 +14,8 @@ from aether_dagster.state.replica import Path
 # How long one wait for the journal takes at most, in seconds; a wake-up ends it at once.
 _WAIT = 0.5
 # How long it gathers what is committed next, in seconds: reading versions one by one, and writing
-# their files one by one, costs a run more. Well below the 200 ms in which spec 3 wants a file.
-_GATHER = 0.08
+# their files one by one, costs a run more. Below the 200 ms in which spec 3 wants a file.
+_GATHER = 0.15
 # How many versions observers may treat as one.
 _AT_ONCE = 64
 
