@@ -55,6 +55,10 @@ class HistoryFiles:
         """The link of the last file; None where there is none."""
         return self._chain.head
 
+    def close(self) -> None:
+        """Ends what writes the files."""
+        self._store.close()
+
     def issue(self, files: Iterable[SnapshotFile]) -> None:
         """Writes those of the files which are not there yet.
 
@@ -116,6 +120,10 @@ class HistoryWriter:
             self.fail(error)
         except Exception as error:  # noqa: BLE001 - whatever it is, the history is not whole
             self.fail(SnapshotError(f"{type(error).__name__}: {error}"))
+
+    def close(self) -> None:
+        """Ends what writes the files; it is called no more."""
+        self._files.close()
 
     def fail(self, error: SnapshotError) -> None:
         """Gives the history up; only the first reason is told."""

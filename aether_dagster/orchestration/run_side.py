@@ -335,8 +335,10 @@ class _Tracked:
         if self._watch is not None and self._history is not None and self._history.error:
             self._watch.history_error = str(self._history.error)
         self._follower.stop()
-        if self._history is not None and self._history.head is not None:
-            self._tag(history_head=self._history.head)
+        if self._history is not None:
+            self._history.close()
+            if self._history.head is not None:
+                self._tag(history_head=self._history.head)
         self._journal.release(self.execution.id, self._holder)
         return hook_failures
 
@@ -355,7 +357,7 @@ class _Tracked:
             return None
         folder = location.rstrip("/").rpartition("/")[2]
         keys = key_ring(self._settings)
-        store = HistoryStore(history)
+        store = HistoryStore(history, beside=True)
         files = HistoryFiles(self._journal, self.execution.id, store, folder, keys)
         return HistoryWriter(files, self._complain)
 

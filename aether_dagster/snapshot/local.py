@@ -114,6 +114,9 @@ class LocalFolders:
         with _explained(f"The history file {target} cannot be removed"):
             target.unlink(missing_ok=True)
 
+    def close(self) -> None:
+        """Nothing writes for it."""
+
     def _sweep_once(self) -> None:
         if self._swept:
             return

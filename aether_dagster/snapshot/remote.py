@@ -75,6 +75,9 @@ class RemoteFolders:
         with explained, contextlib.suppress(FileNotFoundError):
             self._fs.rm_file(f"{self._root}/{folder}/{name}")
 
+    def close(self) -> None:
+        """Nothing writes for it."""
+
     def _list(self, path: str, kind: str) -> list[str]:
         return list(self._entries(path, kind))
 

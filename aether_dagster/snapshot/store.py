@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Protocol, Self
 from urllib.parse import urlsplit
 
+from aether_dagster.snapshot.beside import FoldersBeside
 from aether_dagster.snapshot.local import LocalFolders
 from aether_dagster.snapshot.naming import FINAL, parse_folder
 
@@ -48,18 +49,24 @@ class Folders(Protocol):
         """Removes a file, if it is there."""
         ...
 
+    def close(self) -> None:
+        """Ends what writes for it."""
+        ...
+
 
 class HistoryStore:
     """A state history: one folder for each execution (spec 3).
 
     Args:
         url: A path, or a URL which fsspec opens, such as `s3://bucket/executions`.
+        beside: Whoever writes has other work to do meanwhile: where it is a path, and files are
+            many, another process writes them. To be closed.
 
     Attributes:
         url: The same without a password, to be shown.
     """
 
-    def __init__(self, url: str):
+    def __init__(self, url: str, *, beside: bool = False):
         self.url = _without_password(url)
         self._folders: Folders
         url = url.removeprefix("file://")
@@ -68,7 +75,7 @@ class HistoryStore:
 
             self._folders = RemoteFolders(url, self.url)
         else:
-            self._folders = LocalFolders(Path(url))
+            self._folders = (FoldersBeside if beside else LocalFolders)(Path(url))
 
     @classmethod
     def containing(cls, folder: str) -> tuple[Self, str]:
@@ -148,6 +155,10 @@ class HistoryStore:
         for name in sorted(self._folders.names(folder), key=lambda name: (name == FINAL, name)):
             self._folders.remove(folder, name)
         self._folders.discard(folder)
+
+    def close(self) -> None:
+        """Ends what writes for it."""
+        self._folders.close()
 
 
 def _without_password(url: str) -> str:
