@@ -13,7 +13,7 @@ from aether_dagster.journal.commit import existing
 from aether_dagster.journal.database import Database
 from aether_dagster.journal.executions import number_of
 from aether_dagster.journal.schema import executions, hook_calls, hook_cursors
-from aether_dagster.journal.statement import Row, Session, Statement
+from aether_dagster.journal.statement import Row, Session, Statement, insert_rows
 from aether_dagster.journal.text import from_text, to_text, unix_ms
 from aether_dagster.state import ids
 
@@ -72,19 +72,10 @@ _MOVE = Statement(
         )
     )
 )
+_BEGUN = ("execution", "called_at", "event", "hook", "plugin", "node", "delivery")
 _BEGIN = Statement(
     lambda insert: (
-        insert(hook_calls)
-        .values(
-            execution=bindparam("execution"),
-            called_at=bindparam("called_at"),
-            event=bindparam("event"),
-            hook=bindparam("hook"),
-            plugin=bindparam("plugin"),
-            node=bindparam("node"),
-            delivery=bindparam("delivery"),
-        )
-        .returning(_l.number)
+        insert(hook_calls).values({name: bindparam(name) for name in _BEGUN}).returning(_l.number)
     )
 )
 _END = Statement(
@@ -301,8 +292,27 @@ class Outbox:
             write_ends(session, ended)
 
     def move(self, cursor: HookCursor) -> None:
-        """Moves a hook's cursor over what is no event for it."""
+        """Moves a hook's cursor, and nothing else."""
+        self._database.put(lambda session: _move(session, cursor))
+
+    def note_calls(self, calls: Sequence[HookCallRecord], cursor: HookCursor) -> None:
+        """Notes calls of a hook which were made and, together with it, how far it was told.
+
+        Args:
+            calls: The calls, one after the other; their numbers are given here.
+            cursor: The hook's cursor.
+        """
         with self._database.writing() as session:
+            execution = number_of(session, cursor.pipeline_id)
+            plain = [_row(execution, each) for each in calls if each.detail is None]
+            insert_rows(session, hook_calls, plain)
+            for each in calls:
+                if each.detail is not None:
+                    # What is sealed belongs to the call's number.
+                    row = _row(execution, each)
+                    ((number,),) = session.rows(_BEGIN, **{name: row[name] for name in _BEGUN})
+                    end = CallEnd(number, row["outcome"], row["milliseconds"], each.detail)
+                    write_ends(session, [end])
             _move(session, cursor)
 
     def calls(self, pipeline_id: str) -> list[HookCallRecord]:
@@ -348,6 +358,20 @@ def _move(session: Session, cursor: HookCursor) -> None:
         new_retry_at=cursor.retry_at,
         new_done=cursor.done,
     )
+
+
+def _row(execution: int, call: HookCallRecord) -> dict[str, Any]:
+    return {
+        "execution": execution,
+        "called_at": call.called_at,
+        "event": call.event,
+        "hook": call.hook,
+        "plugin": call.plugin,
+        "node": call.node,
+        "delivery": call.delivery,
+        "outcome": call.outcome,
+        "milliseconds": call.milliseconds,
+    }
 
 
 def _cursor(row: Row) -> HookCursor:

@@ -6,19 +6,22 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from itertools import takewhile
 from typing import Any
 
 from aether_dagster.errors import AetherError
 from aether_dagster.journal import Journal, Version
-from aether_dagster.journal.outbox import CallEnd, HookCursor
+from aether_dagster.journal.outbox import CallEnd, HookCallRecord, HookCursor
 from aether_dagster.manager.identity import is_gone, own_identity
 from aether_dagster.plugins.call import BeginTransaction
 from aether_dagster.plugins.hooks import ActiveHook
 from aether_dagster.plugins.outbox import (
     FINALIZE,
+    Delivered,
     Deliverer,
     Deliveries,
     Delivery,
+    Made,
     Position,
 )
 from aether_dagster.state import Replica
@@ -34,6 +37,10 @@ _NAP = 0.5
 # How long it gathers what is committed, in seconds: each time it wakes costs the run more than what
 # it then does. No longer than people look: the live stream has four frames a second.
 _GATHER = 0.2
+# How many deliveries to a hook are made in turn at most, and how long, in milliseconds, one to it
+# may take: what was told and is not noted yet is told again where the process is killed.
+_AT_ONCE = 32
+_QUICK = 2.0
 
 
 @dataclass(frozen=True)
@@ -102,6 +109,10 @@ class HookDeliveries:
         # Of the hooks whose leases this has: since when, by `time.monotonic()`, and where they are.
         self._since: dict[str, float] = {}
         self._positions: dict[str, Position] = {}
+        # Of the hooks which return at once; and how many deliveries are to be made one by one, so
+        # that one which ends its process is found.
+        self._quick: set[str] = set()
+        self._careful: dict[str, int] = {}
         self._store = _Store(journal, pipeline_id)
         self._deliverer = Deliverer(self._store, now, redact, begin, launches)
 
@@ -167,7 +178,9 @@ class HookDeliveries:
             return False
         if since is None or now - since > _LEASE:
             # Read once more: whoever had the lease before may have moved it.
-            self._positions[hook.key] = self._stored().get(hook.key, Position(done=True))
+            stored = self._stored().get(hook.key, Position(done=True))
+            self._positions[hook.key] = stored
+            self._careful[hook.key] = _AT_ONCE if stored.attempts else 0
         self._since[hook.key] = now
         return True
 
@@ -241,7 +254,9 @@ class HookDeliveries:
         give_up, over = until
         position = self._positions[hook.key]
         due = [each for each in self._due if position.is_before(each) and each.event in hook.events]
-        for made, delivery in enumerate(due):
+        made = 0
+        while made < len(due):
+            delivery = due[made]
             if delivery.event == FINALIZE and not written:
                 return drained
             if position.retry_at > self._now():
@@ -251,20 +266,41 @@ class HookDeliveries:
             if not self._take(hook):
                 return replace(drained, held=drained.held + 1)
             if not self._positions[hook.key].is_before(delivery):
-                continue  # whoever had the lease meanwhile has made it
+                made += 1  # whoever had the lease meanwhile has made it
+                continue
             limit = None if over == float("inf") else max(0.1, over - time.monotonic())
-            delivered = self._deliverer.deliver(hook, self._positions[hook.key], delivery, limit)
-            position = self._positions[hook.key] = delivered.position
-            self.log.extend(delivered.log)
-            dead = drained.dead + int(delivered.outcome == "dead")
-            drained = replace(drained, delivered=drained.delivered + 1, dead=dead)
-            if delivered.error is not None and hook.hook.on_error == "fail_run":
-                self.failures.append(f"{hook.label}: {hook.name} failed: {delivered.error}")
-            if position.retry_at:
-                return self._left(drained, due[made:], position.retry_at)
+            for delivered in self._deliver(hook, due[made:most], limit):
+                self.log.extend(delivered.log)
+                dead = drained.dead + int(delivered.outcome == "dead")
+                drained = replace(drained, delivered=drained.delivered + 1, dead=dead)
+                if delivered.error is not None and hook.hook.on_error == "fail_run":
+                    self.failures.append(f"{hook.label}: {hook.name} failed: {delivered.error}")
+                position = self._positions[hook.key] = delivered.position
+                if position.retry_at:
+                    return self._left(drained, due[made:], position.retry_at)
+                made += 1
         if not keep or self._finalized:
             self._pass_over(hook, position)
         return drained
+
+    def _deliver(
+        self, hook: ActiveHook, due: Sequence[Delivery], limit: float | None
+    ) -> Sequence[Delivered]:
+        """Makes the next delivery, or several in turn."""
+        position, careful = self._positions[hook.key], self._careful.get(hook.key, 0)
+        turn: list[Delivery] = []
+        if hook.key in self._quick and not position.attempts and not careful:
+            turn = list(takewhile(lambda each: each.event != FINALIZE, due[:_AT_ONCE]))
+        if len(turn) > 1:
+            delivered = self._deliverer.deliver_in_turn(hook, position, turn, limit)
+        else:
+            delivered = [self._deliverer.deliver(hook, position, due[0], limit)]
+            self._careful[hook.key] = max(0, careful - 1)
+        if max(each.milliseconds for each in delivered) <= _QUICK:
+            self._quick.add(hook.key)
+        else:
+            self._quick.discard(hook.key)
+        return delivered
 
     def _left(
         self, drained: Drained, due: Sequence[Delivery], retry_at: float | None = None
@@ -318,8 +354,9 @@ class DeliveryThread:
     def notify(self) -> None:
         """Tells that there is something to deliver."""
         with self._wake:
-            self._news = True
-            self._wake.notify_all()
+            if not self._news:
+                self._news = True
+                self._wake.notify_all()
 
     def settle(self, seconds: float) -> None:
         """Waits until what is committed was delivered once, but no longer than that."""
@@ -386,7 +423,8 @@ class DeliveryThread:
 class _Store:
     """The journal's outbox as the plugins ring sees it.
 
-    How a call ended is written together with the beginning of the next one.
+    How a call ended is written together with the beginning of the next one; those made in turn
+    are written when they have ended.
     """
 
     def __init__(self, journal: Journal, pipeline_id: str):
@@ -421,6 +459,29 @@ class _Store:
     ) -> None:
         cursor = _cursor(self._pipeline_id, active, position)
         self._ended.append(CallEnd(call, outcome, milliseconds, detail, cursor))
+
+    def begin_turn(self, active: ActiveHook, position: Position) -> None:
+        self.flush()
+        self._outbox.move(_cursor(self._pipeline_id, active, position))
+
+    def end_turn(self, active: ActiveHook, made: Sequence[Made], position: Position) -> None:
+        calls = [
+            HookCallRecord(
+                number=0,
+                pipeline_id=self._pipeline_id,
+                called_at=each.called_at,
+                event=each.delivery.event,
+                hook=active.key,
+                plugin=active.label,
+                node=each.delivery.node,
+                delivery=each.identity,
+                outcome=each.outcome,
+                milliseconds=each.milliseconds,
+                detail=each.detail,
+            )
+            for each in made
+        ]
+        self._outbox.note_calls(calls, _cursor(self._pipeline_id, active, position))
 
     def flush(self) -> None:
         """Writes what the last call came to."""

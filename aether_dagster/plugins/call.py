@@ -6,7 +6,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import partial
@@ -21,6 +21,8 @@ from aethersdk.calls import HookCall, Transaction, current_call
 
 _LOGGER = logging.getLogger("aethersdk.hooks")
 _OWN_CODE = str(Path(__file__).parent)
+# How long calls which are made in turn go on being begun, in seconds.
+_TURN_SECONDS = 0.05
 
 BeginTransaction = Callable[[str], AbstractContextManager[Transaction]]
 """Begins a transaction of a plugin, given its `Name@version`."""
@@ -36,6 +38,7 @@ class Called:
         reason: The reason of a veto.
         error: `type`, `message` and `traceback` of what it raised.
         milliseconds: How long it took.
+        called_at: When it began, Unix seconds.
         log: What it logged: levels and texts.
     """
 
@@ -45,6 +48,7 @@ class Called:
     reason: str = ""
     error: dict[str, Any] | None = None
     log: list[tuple[int, str]] = field(default_factory=list[tuple[int, str]])
+    called_at: float = 0.0
 
 
 def call_hook(
@@ -70,22 +74,105 @@ def call_hook(
         redact: Masks secrets in what the hook logs.
         limit: Seconds, if less than the hook's own time limit.
     """
-    _show_log()
-    run = _Run(active, event, {name: values[name] for name in active.events[event]})
-    run.call = HookCall(
+    (called,) = call_in_turn(
+        active,
         event,
-        pipeline_id,
-        delivery_id,
-        None if begin is None else lambda: run.transaction(begin),
-        run.take_log,
-        redact,
+        [(values, delivery_id)],
+        pipeline_id=pipeline_id,
+        begin=begin,
+        redact=redact,
+        limit=limit,
     )
+    return called
+
+
+def call_in_turn(
+    active: ActiveHook,
+    event: str,
+    given: Sequence[tuple[Mapping[str, Any], str | None]],
+    *,
+    pipeline_id: str,
+    begin: BeginTransaction | None = None,
+    redact: Callable[[str], str] = str,
+    limit: float | None = None,
+) -> list[Called]:
+    """Calls one event of one hook several times, one after the other in the same thread.
+
+    To hand each call to a thread costs the run more than most calls do. It ends early with one
+    which does not just return, which began a transaction, or after 50 ms; each may still take the
+    hook's time limit, and at most those 50 ms more.
+
+    Args:
+        active: See `call_hook`, as the others which are not named here.
+        event: The event.
+        given: The event's parameters for each call, and the delivery's id, if it is one.
+        pipeline_id: The execution.
+        begin: Begins a transaction, where the execution has a state.
+        redact: Masks secrets in what the hook logs.
+        limit: Seconds, if less than the hook's own time limit.
+
+    Returns:
+        What came of those which were made: the first of them, at least one.
+    """
+    _show_log()
+    turn = _Turn()
+    for values, delivery_id in given:
+        turn.add(active, event, values, pipeline_id, delivery_id, begin, redact)
     seconds = active.hook.timeout if limit is None else min(limit, active.hook.timeout)
-    work = partial(contextvars.copy_context().run, run.run)
-    began = time.perf_counter()
-    run_beside(work, f"{active.key} {event}", seconds)
-    milliseconds = round((time.perf_counter() - began) * 1000, 3)
-    return run.called(seconds, milliseconds)
+    run_beside(
+        turn.run, f"{active.key} {event}", seconds + (_TURN_SECONDS if len(given) > 1 else 0)
+    )
+    return turn.called(seconds)
+
+
+class _Turn:
+    """Calls which are made one after the other."""
+
+    def __init__(self) -> None:
+        self._runs: list[tuple[_Run, contextvars.Context]] = []
+        self._lock = threading.Lock()
+        self._begun, self._left_behind = 0, False
+
+    def add(
+        self,
+        active: ActiveHook,
+        event: str,
+        values: Mapping[str, Any],
+        pipeline_id: str,
+        delivery_id: str | None,
+        begin: BeginTransaction | None,
+        redact: Callable[[str], str],
+    ) -> None:
+        run = _Run(active, event, {name: values[name] for name in active.events[event]})
+        run.call = HookCall(
+            event,
+            pipeline_id,
+            delivery_id,
+            None if begin is None else lambda: run.transaction(begin),
+            run.take_log,
+            redact,
+        )
+        self._runs.append((run, contextvars.copy_context()))
+
+    def run(self) -> bool:
+        """Makes the calls; returns whether their thread can be used for others."""
+        until = time.monotonic() + _TURN_SECONDS
+        for number, (run, context) in enumerate(self._runs):
+            with self._lock:
+                if self._left_behind or (number > 0 and time.monotonic() >= until):
+                    break
+                self._begun += 1
+            if not context.run(run.run):
+                return False
+            if not run.returned:
+                break
+        return True
+
+    def called(self, seconds: float) -> list[Called]:
+        """Returns what came of those which have begun; begins no more."""
+        with self._lock:
+            self._left_behind = True
+        return [run.called(seconds) for run, _ in self._runs[: max(1, self._begun)]]
 
 
 class _Run:
@@ -94,6 +181,8 @@ class _Run:
         self._lock = threading.Lock()
         self._left_behind = False
         self._wrote = False
+        self._began, self._called_at = time.perf_counter(), time.time()
+        self._milliseconds = 0.0
         self._ended: tuple[Literal["returned", "vetoed", "raised"], Any] | None = None
         self._log: list[tuple[int, str]] = []
         self.call: HookCall | None = None
@@ -101,6 +190,7 @@ class _Run:
     def run(self) -> bool:
         """Makes the call; returns whether its thread can be used for another one."""
         current_call.set(self.call)
+        self._began, self._called_at = time.perf_counter(), time.time()
         try:
             ended = ("returned", getattr(self._active.hook, self._event)(**self._given))
         except StateVeto as veto:
@@ -110,23 +200,32 @@ class _Run:
         with self._lock:
             if not self._left_behind:
                 self._ended = ended
+                self._milliseconds = self._since_it_began()
         # A transaction belongs to its thread: one which was never ended would be in the way there.
         return not self._wrote
 
-    def called(self, seconds: float, milliseconds: float) -> Called:
+    @property
+    def returned(self) -> bool:
+        return self._ended is not None and self._ended[0] == "returned" and self._ended[1] is None
+
+    def called(self, seconds: float) -> Called:
         with self._lock:
             self._left_behind = self._ended is None
         log, self._log = self._log, []
+        told = partial(Called, log=log, called_at=self._called_at)
         if self._ended is None:
             message = f"It did not return within {seconds:g} s, and was left behind."
             error = {"type": "Timeout", "message": message, "traceback": None}
-            return Called("timed out", milliseconds, error=error, log=log)
+            return told("timed out", self._since_it_began(), error=error)
         outcome, result = self._ended
         if outcome == "returned":
-            return Called(outcome, milliseconds, value=result, log=log)
+            return told(outcome, self._milliseconds, value=result)
         if outcome == "vetoed":
-            return Called(outcome, milliseconds, reason=result, log=log)
-        return Called(outcome, milliseconds, error=result, log=log)
+            return told(outcome, self._milliseconds, reason=result)
+        return told(outcome, self._milliseconds, error=result)
+
+    def _since_it_began(self) -> float:
+        return round((time.perf_counter() - self._began) * 1000, 3)
 
     def take_log(self, level: int, message: str) -> None:
         self._log.append((level, f"{self._active.name}: {message}"))

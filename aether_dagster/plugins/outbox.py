@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
-from aether_dagster.plugins.call import BeginTransaction, Called, call_hook
+from aether_dagster.plugins.call import BeginTransaction, Called, call_hook, call_in_turn
 from aether_dagster.plugins.hooks import ActiveHook
 from aether_dagster.state import Delta, Replica
 from aether_dagster.state.machine import TERMINAL
@@ -172,6 +172,27 @@ class Position:
         return (delivery.version, delivery.part) > (self.version, self.part)
 
 
+@dataclass(frozen=True)
+class Made:
+    """A delivery which was made, as the ledger keeps it.
+
+    Args:
+        delivery: The delivery.
+        identity: Its id for the hook.
+        called_at: Unix seconds.
+        outcome: What it came to.
+        milliseconds: How long it took.
+        detail: What more is known.
+    """
+
+    delivery: Delivery
+    identity: str
+    called_at: float
+    outcome: str
+    milliseconds: float
+    detail: Mapping[str, Any] | None
+
+
 class OutboxStore(Protocol):
     """Where positions and the ledger of one execution are kept."""
 
@@ -193,6 +214,14 @@ class OutboxStore(Protocol):
         """Notes what a delivery came to, and with it where its hook stands now."""
         ...
 
+    def begin_turn(self, active: ActiveHook, position: Position) -> None:
+        """Notes that deliveries are being made, as an attempt of the first of them."""
+        ...
+
+    def end_turn(self, active: ActiveHook, made: Sequence[Made], position: Position) -> None:
+        """Notes deliveries and what they came to, and with it where their hook stands now."""
+        ...
+
 
 @dataclass(frozen=True)
 class Delivered:
@@ -203,12 +232,14 @@ class Delivered:
         position: Where the hook stands now.
         error: What it raised, as text.
         log: What it logged: levels and texts.
+        milliseconds: How long it took.
     """
 
     outcome: str
     position: Position
     error: str | None
     log: Sequence[tuple[int, str]]
+    milliseconds: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -245,11 +276,11 @@ class Deliverer:
             limit: Seconds, if less than the hook's own time limit.
         """
         identity = delivery.identity(active.key)
-        after = Position(delivery.version, delivery.part, done=delivery.event == FINALIZE)
         # Counted before the call: a hook may end the process which calls it.
         attempts = position.attempts + 1
         call = self.store.begin(active, delivery, identity, replace(position, attempts=attempts))
         if attempts > ATTEMPTS:
+            after = _after(delivery)
             detail = {"problem": "each time its process ended in the middle of it"}
             self.store.end(active, call, "dead", 0.0, detail, after)
             return Delivered("dead", after, detail["problem"], ())
@@ -263,6 +294,71 @@ class Deliverer:
             redact=self.redact,
             limit=limit,
         )
+        delivered, detail = self._came_to(active, position, attempts, delivery, called)
+        milliseconds, after = called.milliseconds, delivered.position
+        self.store.end(active, call, delivered.outcome, milliseconds, detail, after)
+        return delivered
+
+    def deliver_in_turn(
+        self,
+        active: ActiveHook,
+        position: Position,
+        deliveries: Sequence[Delivery],
+        limit: float | None = None,
+    ) -> list[Delivered]:
+        """Makes several deliveries of one event, of which none was tried before.
+
+        They are noted together: whoever finds that their process was killed makes all of them
+        again, one by one.
+
+        Args:
+            active: The hook.
+            position: Where it stands, before the first.
+            deliveries: What it is told, in order.
+            limit: Seconds, if less than the hook's own time limit.
+
+        Returns:
+            What came of those which were made, at least one; only the last may have failed.
+        """
+        self.store.begin_turn(active, replace(position, attempts=1))
+        identities = [delivery.identity(active.key) for delivery in deliveries]
+        calls = call_in_turn(
+            active,
+            deliveries[0].event,
+            [(each.values, name) for each, name in zip(deliveries, identities, strict=True)],
+            pipeline_id=deliveries[0].pipeline_id,
+            begin=self.begin,
+            redact=self.redact,
+            limit=limit,
+        )
+        told: list[Delivered] = []
+        made: list[Made] = []
+        for delivery, identity, called in zip(deliveries, identities, calls, strict=False):
+            delivered, detail = self._came_to(active, position, 1, delivery, called)
+            position = delivered.position
+            told.append(delivered)
+            made.append(
+                Made(
+                    delivery,
+                    identity,
+                    called.called_at,
+                    delivered.outcome,
+                    called.milliseconds,
+                    detail,
+                )
+            )
+        self.store.end_turn(active, made, position)
+        return told
+
+    def _came_to(
+        self,
+        active: ActiveHook,
+        position: Position,
+        attempts: int,
+        delivery: Delivery,
+        called: Called,
+    ) -> tuple[Delivered, dict[str, Any] | None]:
+        after = _after(delivery)
         outcome, detail = _outcome(active, called, launches=self.launches)
         detail = None if detail is None else self.redact(detail)
         error = None
@@ -273,8 +369,11 @@ class Deliverer:
             else:
                 delay = min(_LONGEST_DELAY, active.hook.retry_delay * 2 ** (attempts - 1))
                 after = replace(position, attempts=attempts, retry_at=self.now() + delay)
-        self.store.end(active, call, outcome, called.milliseconds, detail, after)
-        return Delivered(outcome, after, error, called.log)
+        return Delivered(outcome, after, error, called.log, called.milliseconds), detail
+
+
+def _after(delivery: Delivery) -> Position:
+    return Position(delivery.version, delivery.part, done=delivery.event == FINALIZE)
 
 
 def _outcome(

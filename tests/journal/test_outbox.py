@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from aether_dagster.errors import UnknownExecution
-from aether_dagster.journal.outbox import CallEnd, HookCursor
+from aether_dagster.journal.outbox import CallEnd, HookCallRecord, HookCursor
 from tests.journal.builders import initialization, reserve
 
 
@@ -70,6 +70,34 @@ def test_the_ledger_keeps_calls_in_order_and_moves_the_cursor_with_them(journal,
     assert outbox.cursors(pipeline_id) == [replace(cursor, version=2, part=1)]
     assert [call.number for call in outbox.triggered("a.A", 0)] == [second]
     assert outbox.triggered("a.A", second) == []
+
+
+def test_calls_which_were_made_are_noted_together_and_move_the_cursor(journal, pipeline_id):
+    outbox = journal.outbox
+    cursor = HookCursor(pipeline_id, "a.A", "a@1.0.0", "file:/a.py")
+    outbox.register([cursor])
+    made = [
+        HookCallRecord(
+            number=0,
+            pipeline_id=pipeline_id,
+            called_at=1000.0 + number,
+            event="post_node_execute",
+            hook="a.A",
+            plugin="a@1.0.0",
+            node=f"s{number}",
+            delivery=f"id {number}",
+            outcome="returned",
+            milliseconds=0.5,
+            detail=None,
+        )
+        for number in range(40)
+    ]
+    made.append(replace(made[-1], node="last", outcome="raised", detail={"message": "no"}))
+    outbox.note_calls(made, replace(cursor, version=7, part=1))
+    noted = outbox.calls(pipeline_id)
+    assert [replace(call, number=0) for call in noted] == made
+    assert [call.number for call in noted] == sorted(call.number for call in noted)
+    assert outbox.cursors(pipeline_id) == [replace(cursor, version=7, part=1)]
 
 
 def test_a_call_whose_process_was_lost_has_no_outcome(journal, pipeline_id):

@@ -1,6 +1,7 @@
 """Deliveries of one execution: who is delivered to, and what two deliverers do not do."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from aether_dagster.journal import Journal
 from aether_dagster.manager import Execution, deliveries
 from aether_dagster.manager.deliveries import HookDeliveries, register_hooks
 from aether_dagster.manager.ending import RunEnd
+from aether_dagster.plugins import outbox
 from aether_dagster.plugins.hooks import ActiveHook, HookClass, activate_hooks
 from aether_dagster.state import Replica
 from aethersdk import StateHook
@@ -77,8 +79,7 @@ def test_what_is_followed_is_delivered_as_what_is_read(
     assert deliver().drain(written=True).delivered == 0
     (cursor,) = journal.outbox.cursors(execution.id)
     assert cursor.done
-    read = deliveries.Deliveries(execution.id)
-    found = [d for v in journal.versions(execution.id) for d in read.fold(v.number, v.deltas)]
+    found = all_deliveries(execution)
     assert [d.identity("plug.Told") for d in found if d.event == "post_node_execute"] == ids
 
 
@@ -143,6 +144,153 @@ def test_a_lease_which_is_lost_between_two_deliveries_ends_them(
     assert told == ["load"]
 
 
+@pytest.fixture
+def ended(execution: Execution) -> list[str]:
+    steps = ["load", "check", "write"]
+    for step in steps:
+        end(execution, step)
+    return steps
+
+
+def outcomes(execution: Execution) -> list[tuple[str, str | None]]:
+    calls = execution.journal.outbox.calls(execution.id)
+    return [(str(call.node), call.outcome) for call in calls]
+
+
+def test_a_hook_which_returns_at_once_is_told_in_turn_and_the_ledger_says_all_of_it(
+    execution: Execution,
+    deliver: Deliver,
+    told: list[str],
+    ended: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    turns: list[int] = []
+    call = outbox.call_in_turn
+
+    def count(active: ActiveHook, event: str, given: Any, **more: Any) -> Any:
+        turns.append(len(given))
+        return call(active, event, given, **more)
+
+    monkeypatch.setattr(outbox, "call_in_turn", count)
+    assert deliver().drain(written=False).delivered == 3
+    assert (told, turns) == (ended, [2])
+    assert outcomes(execution) == [(step, "returned") for step in ended]
+    found = [d for d in all_deliveries(execution) if d.event == "post_node_execute"]
+    calls = execution.journal.outbox.calls(execution.id)
+    assert [call.delivery for call in calls] == [each.identity("plug.Told") for each in found]
+    assert calls[0].called_at <= calls[1].called_at <= calls[2].called_at
+    assert all(call.milliseconds is not None and call.plugin == "plug@1.0.0" for call in calls)
+    (cursor,) = execution.journal.outbox.cursors(execution.id)
+    assert (cursor.version, cursor.attempts) == (execution.replica.version, 0)
+
+
+def all_deliveries(execution: Execution) -> list[deliveries.Delivery]:
+    read = deliveries.Deliveries(execution.id)
+    versions = execution.journal.versions(execution.id)
+    return [d for v in versions for d in read.fold(v.number, v.deltas)]
+
+
+def test_of_a_turn_whose_process_is_killed_all_are_told_again_one_by_one(
+    execution: Execution,
+    deliver: Deliver,
+    told: list[str],
+    ended: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def die(active: ActiveHook, event: str, given: Any, **_: Any) -> Any:
+        for values, _identity in given:
+            told.append(values["node_id"].rpartition("_")[0])
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(outbox, "call_in_turn", die)
+        with pytest.raises(KeyboardInterrupt):
+            deliver().drain(written=False)
+    assert told == ended
+    # Somebody who fails must not keep others waiting: it is known who was killed in the middle.
+    assert deliver()._stored()["plug.Told"].attempts == 1
+    monkeypatch.setattr(outbox, "call_in_turn", None)
+    assert deliver().drain(written=False).delivered == 2
+    assert told == [*ended, "check", "write"]
+    assert outcomes(execution) == [(step, "returned") for step in ended]
+
+
+def test_one_which_ends_its_process_in_a_turn_is_found_and_given_up(
+    execution: Execution,
+    deliver: Deliver,
+    told: list[str],
+    ended: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def die(active: ActiveHook, event: str, *given: Any, **_: Any) -> Any:
+        raise KeyboardInterrupt
+
+    def die_of_write(active: ActiveHook, event: str, values: Any, **more: Any) -> Any:
+        return (die if values["node_id"].startswith("write") else call)(
+            active, event, values, **more
+        )
+
+    call = outbox.call_hook
+    monkeypatch.setattr(outbox, "call_in_turn", die)
+    monkeypatch.setattr(outbox, "call_hook", die_of_write)
+    kills = 0
+    while True:
+        try:
+            drained = deliver().drain(written=False)
+        except KeyboardInterrupt:
+            kills += 1
+        else:
+            break
+    # One was in the turn, where nobody knew who it was.
+    assert (kills, drained.dead) == (1 + 5, 1)
+    assert told == ["load", "check"]
+    assert outcomes(execution) == [
+        ("load", "returned"),
+        ("check", "returned"),
+        *[("write", None)] * 5,
+        ("write", "dead"),
+    ]
+
+
+def test_one_which_fails_in_a_turn_is_tried_again_before_those_after_it(
+    execution: Execution, ended: list[str]
+) -> None:
+    met: list[str] = []
+
+    class Fails(StateHook):
+        def post_node_execute(self, node_id: str) -> None:
+            met.append(node_id.rpartition("_")[0])
+            if met == ["load", "check"]:
+                raise ValueError("not yet")
+
+    hooks = activate_hooks([HookClass(Fails, "plug", "1.0.0", "file:x")])
+    register_hooks(execution.journal, execution.id, hooks)
+    clock = [1000.0]
+    begin, redact = execution.transaction, execution.redaction.value
+    mine = HookDeliveries(
+        execution.journal,
+        execution.id,
+        hooks,
+        begin=begin,
+        redact=redact,
+        now=lambda: clock[0],
+    )
+    drained = mine.drain(written=False)
+    assert (drained.delivered, drained.waiting, drained.retry_at) == (2, 2, 1001.0)
+    clock[0] = 1001.0
+    assert mine.drain(written=False).delivered == 2
+    assert met == ["load", "check", "check", "write"]
+    calls = execution.journal.outbox.calls(execution.id)
+    assert [(call.node, call.outcome) for call in calls] == [
+        ("load", "returned"),
+        ("check", "raised"),
+        ("check", "returned"),
+        ("write", "returned"),
+    ]
+    assert calls[1].detail is not None
+    assert calls[1].detail["message"] == "not yet"
+
+
 def test_one_which_begins_in_time_may_last_until_all_must_be_over(
     execution: Execution, deliver: Deliver, told: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -155,7 +303,7 @@ def test_one_which_begins_in_time_may_last_until_all_must_be_over(
     def take_time(hook: Any, position: Any, delivery: Any, limit: float) -> Any:
         limits.append(limit)
         clock[0] += 9
-        return real(hook, position, delivery, limit)
+        return replace(real(hook, position, delivery, limit), milliseconds=9000.0)
 
     real = mine._deliverer.deliver
     deliverer = type(mine._deliverer)

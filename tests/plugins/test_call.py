@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import pytest
 
 from aether_dagster.errors import HookError
-from aether_dagster.plugins.call import call_hook
+from aether_dagster.plugins.call import call_hook, call_in_turn
 from aether_dagster.plugins.hooks import HookClass, activate_hooks
 from aethersdk import StateHook, StateVeto
 
@@ -163,6 +163,83 @@ def test_a_forked_process_has_threads_of_its_own():
         called = thread_of(pipeline_id="p")
         os._exit(0 if called.outcome == "returned" else 1)
     assert os.waitpid(child, 0)[1] == 0
+
+
+def in_turn(act, count=3, begin=None, timeout=30.0):
+    """Calls a hook with the numbers from 0 in turn; returns what came of them."""
+
+    class Hook(StateHook):
+        def post_state_finalize(self, report):
+            return act(self, report)
+
+    Hook.timeout = timeout
+    given = [({"report": number, "state": None}, f"id {number}") for number in range(count)]
+    return call_in_turn(active(Hook), "post_state_finalize", given, pipeline_id="p", begin=begin)
+
+
+def test_calls_in_turn_are_made_one_after_the_other_in_one_thread():
+    met = []
+
+    def meet(hook, number):
+        met.append((number, hook.delivery_id, threading.current_thread()))
+
+    called = in_turn(meet)
+    assert [each.outcome for each in called] == ["returned"] * 3
+    assert [each[:2] for each in met] == [(0, "id 0"), (1, "id 1"), (2, "id 2")]
+    assert len({each[2] for each in met}) == 1
+    assert called[0].called_at <= called[1].called_at <= called[2].called_at <= time.time()
+
+
+def test_a_turn_ends_with_one_which_does_not_just_return():
+    met = []
+
+    def act(answer):
+        def met_and(hook, number):
+            met.append(number)
+            return answer(hook) if number == 1 else None
+
+        return met_and
+
+    def refuse(_):
+        raise StateVeto("no")
+
+    @contextmanager
+    def begin(_):
+        yield
+
+    answers = {
+        "raised": lambda _: 1 / 0,
+        "vetoed": refuse,
+        "returned": lambda _: "something",
+    }
+    for outcome, answer in answers.items():
+        assert [each.outcome for each in in_turn(act(answer))] == ["returned", outcome]
+    assert len(in_turn(act(lambda hook: hook.transaction().__enter__()), begin=begin)) == 2
+    assert met == [0, 1] * 4
+
+
+def test_a_turn_begins_no_more_calls_after_a_while():
+    called = in_turn(lambda *_: time.sleep(0.03), count=9)
+    assert 2 <= len(called) < 9
+
+
+def test_one_which_hangs_in_a_turn_is_left_behind_and_those_after_it_are_never_called():
+    hang, met = threading.Event(), []
+
+    def act(_, number):
+        met.append(number)
+        if number == 1:
+            hang.wait(30)
+            met.append("woke")
+
+    called = in_turn(act, timeout=0.1)
+    assert [each.outcome for each in called] == ["returned", "timed out"]
+    assert called[1].milliseconds >= 100
+    hang.set()
+    while "woke" not in met:
+        time.sleep(0.01)
+    time.sleep(0.05)
+    assert met == [0, 1, "woke"]
 
 
 def test_what_it_logs_is_on_standard_error_and_handed_on_without_secrets(capsys):
