@@ -274,7 +274,7 @@ def test_who_cannot_be_resumed_is_told_why(manager: StateManager, document: Docu
     first, second = (execute(manager, document, run_id=run) for run in ("one", "two"))
     with pytest.raises(SettingsError, match="did you mean latest"):
         find_resumable(manager.journal, "last", "small")
-    other = ("0" if first.id[-1] != "0" else "1") + ""
+    other = "0" if second.id[-3] != "0" else "1"
     with pytest.raises(SettingsError, match=f"did you mean {second.id[:-1]}"):
         find_resumable(manager.journal, second.id[:-3] + other + second.id[-2:], "small")
     with pytest.raises(SettingsError, match=r"is the beginning of pipeline_.*; write more of it"):
