@@ -49,15 +49,6 @@ def record(
         )
     if links[0].seq < known:
         session.run(_DELETE_FROM, execution=execution, first=links[0].seq)
-    rows = [
-        {
-            "execution": execution,
-            "seq": link.seq,
-            "name": link.name,
-            "prev": link.prev,
-            "link": link.link,
-            "sha256": link.sha256,
-        }
-        for link in links
-    ]
+    # A link's members are the columns.
+    rows = [{"execution": execution, **vars(link)} for link in links]
     insert_rows(session, history_files, rows)

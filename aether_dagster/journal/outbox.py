@@ -72,10 +72,13 @@ _MOVE = Statement(
         )
     )
 )
-_BEGUN = ("execution", "called_at", "event", "hook", "plugin", "node", "delivery")
+_BEGUN = ("called_at", "event", "hook", "plugin", "node", "delivery")
+_NOTED = (*_BEGUN, "outcome", "milliseconds")
 _BEGIN = Statement(
     lambda insert: (
-        insert(hook_calls).values({name: bindparam(name) for name in _BEGUN}).returning(_l.number)
+        insert(hook_calls)
+        .values({name: bindparam(name) for name in ("execution", *_BEGUN)})
+        .returning(_l.number)
     )
 )
 _END = Statement(
@@ -133,7 +136,7 @@ class HookCursor:
         source: Where another process finds it.
         version: The newest version of which something was delivered, or passed over.
         part: How many deliveries of that version were made.
-        attempts: How often the next delivery failed.
+        attempts: How often the next delivery was begun, or a turn which begins with it.
         retry_at: When it may be tried again, Unix seconds.
         done: Everything was delivered.
     """
@@ -310,9 +313,9 @@ class Outbox:
                 if each.detail is not None:
                     # What is sealed belongs to the call's number.
                     row = _row(execution, each)
-                    ((number,),) = session.rows(_BEGIN, **{name: row[name] for name in _BEGUN})
-                    end = CallEnd(number, row["outcome"], row["milliseconds"], each.detail)
-                    write_ends(session, [end])
+                    outcome, milliseconds = row.pop("outcome"), row.pop("milliseconds")
+                    ((number,),) = session.rows(_BEGIN, **row)
+                    write_ends(session, [CallEnd(number, outcome, milliseconds, each.detail)])
             _move(session, cursor)
 
     def calls(self, pipeline_id: str) -> list[HookCallRecord]:
@@ -361,17 +364,8 @@ def _move(session: Session, cursor: HookCursor) -> None:
 
 
 def _row(execution: int, call: HookCallRecord) -> dict[str, Any]:
-    return {
-        "execution": execution,
-        "called_at": call.called_at,
-        "event": call.event,
-        "hook": call.hook,
-        "plugin": call.plugin,
-        "node": call.node,
-        "delivery": call.delivery,
-        "outcome": call.outcome,
-        "milliseconds": call.milliseconds,
-    }
+    named = {name: getattr(call, name) for name in _NOTED}
+    return {"execution": execution, **named}
 
 
 def _cursor(row: Row) -> HookCursor:

@@ -1,29 +1,19 @@
 """Delivers the `post_` events of one execution to its hooks, from the journal's outbox (spec 5)."""
 
-import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import takewhile
 from typing import Any
 
-from aether_dagster.errors import AetherError
 from aether_dagster.journal import Journal, Version
-from aether_dagster.journal.outbox import CallEnd, HookCallRecord, HookCursor
+from aether_dagster.manager.delivery_ledger import DeliveryLedger, cursor_of
 from aether_dagster.manager.identity import is_gone, own_identity
 from aether_dagster.plugins.call import BeginTransaction
+from aether_dagster.plugins.deliverer import Delivered, Deliverer
 from aether_dagster.plugins.hooks import ActiveHook
-from aether_dagster.plugins.outbox import (
-    FINALIZE,
-    Delivered,
-    Deliverer,
-    Deliveries,
-    Delivery,
-    Made,
-    Position,
-)
+from aether_dagster.plugins.outbox import FINALIZE, Deliveries, Delivery, Position
 from aether_dagster.state import Replica
 
 # What a hook's lease lasts beyond its time limit, in seconds, and after how many it is prolonged
@@ -32,11 +22,6 @@ _LEASE = 30.0
 _PROLONG = 10.0
 # A position after every delivery of its version.
 _ALL = 1_000_000
-# How long the thread of a run sleeps at most before it looks whether it shall end, in seconds.
-_NAP = 0.5
-# How long it gathers what is committed, in seconds: each time it wakes costs the run more than what
-# it then does. No longer than people look: the live stream has four frames a second.
-_GATHER = 0.2
 # How many deliveries to a hook are made in turn at most, and how long, in milliseconds, one to it
 # may take: what was told and is not noted yet is told again where the process is killed.
 _AT_ONCE = 32
@@ -113,7 +98,7 @@ class HookDeliveries:
         # that one which ends its process is found.
         self._quick: set[str] = set()
         self._careful: dict[str, int] = {}
-        self._store = _Store(journal, pipeline_id)
+        self._store = DeliveryLedger(journal, pipeline_id)
         self._deliverer = Deliverer(self._store, now, redact, begin, launches)
 
     def drain(
@@ -319,7 +304,7 @@ class HookDeliveries:
         if FINALIZE in hook.events or (position.version, position.done) == (self._read_to, done):
             return
         after = self._positions[hook.key] = Position(self._read_to, _ALL, done=done)
-        self._journal.outbox.move(_cursor(self._pipeline_id, hook, after))
+        self._journal.outbox.move(cursor_of(self._pipeline_id, hook, after))
 
     def _acquire(self, hook: ActiveHook) -> bool:
         name, seconds = _lease(hook), _LEASE + hook.hook.timeout
@@ -333,186 +318,8 @@ class HookDeliveries:
         return self._journal.acquire(self._pipeline_id, self._holder, seconds, name=name)
 
 
-class DeliveryThread:
-    """Delivers while a run goes on, in a thread beside it.
-
-    Args:
-        deliveries: What it makes.
-    """
-
-    def __init__(self, deliveries: HookDeliveries):
-        self.deliveries = deliveries
-        self.left = Drained()
-        self._wake = threading.Condition()
-        self._news, self._written, self._stopped = True, False, False
-        self._hurry = False
-        self._busy = True
-        self._give_up = float("inf")
-        self._thread = threading.Thread(target=self._run, name="state hooks", daemon=True)
-        self._thread.start()
-
-    def notify(self) -> None:
-        """Tells that there is something to deliver."""
-        with self._wake:
-            if not self._news:
-                self._news = True
-                self._wake.notify_all()
-
-    def settle(self, seconds: float) -> None:
-        """Waits until what is committed was delivered once, but no longer than that."""
-        with self._wake:
-            self._news, self._hurry = True, True
-            self._wake.notify_all()
-            self._wake.wait_for(lambda: not (self._news or self._busy), seconds)
-            self._hurry = False
-
-    def finish(self, seconds: float) -> Drained:
-        """Delivers the rest, now that the final state is written, and ends the thread.
-
-        Args:
-            seconds: How long it may take; what is left then stays in the outbox.
-
-        Returns:
-            What is left.
-        """
-        give_up = time.monotonic() + seconds
-        with self._wake:
-            self._written, self._hurry, self._news, self._give_up = True, True, True, give_up
-            self._wake.notify_all()
-            self._wake.wait_for(self._is_done, seconds + _NAP)
-            self._stopped = True
-            self._wake.notify_all()
-        self._thread.join(_NAP)
-        return self.left
-
-    def _is_done(self) -> bool:
-        return not (self._news or self._busy or self.left.waiting)
-
-    def _run(self) -> None:
-        try:
-            while self._next():
-                self._drain()
-        finally:
-            with suppress(AetherError):  # a lease expires by itself
-                self.deliveries.release()
-
-    def _next(self) -> bool:
-        with self._wake:
-            self._busy = False
-            self._wake.notify_all()
-            while not self._stopped:
-                retry = self.left.retry_at is not None and self.left.retry_at <= time.time()
-                if self._news or retry:
-                    self._wake.wait_for(lambda: self._hurry or self._stopped, _GATHER)
-                    self._news, self._busy = False, True
-                    return True
-                self._wake.wait(_NAP if self.left.retry_at is None else _GATHER)
-            return False
-
-    def _drain(self) -> None:
-        try:
-            self.left = self.deliveries.drain(
-                written=self._written, give_up=self._give_up, keep=True
-            )
-        except AetherError as error:
-            # The journal may answer later; what is not delivered stays in it.
-            self.left = replace(self.left, waiting=1, retry_at=time.time() + 1)
-            self.deliveries.log.append((40, f"State hooks wait: {error}"))
-
-
-class _Store:
-    """The journal's outbox as the plugins ring sees it.
-
-    How a call ended is written together with the beginning of the next one; those made in turn
-    are written when they have ended.
-    """
-
-    def __init__(self, journal: Journal, pipeline_id: str):
-        self._outbox, self._pipeline_id = journal.outbox, pipeline_id
-        self._ended: list[CallEnd] = []
-
-    def begin(
-        self, active: ActiveHook, delivery: Delivery, identity: str, position: Position
-    ) -> int:
-        call = self._outbox.begin_call(
-            self._pipeline_id,
-            event=delivery.event,
-            hook=active.key,
-            plugin=active.label,
-            node=delivery.node,
-            delivery=identity,
-            cursor=_cursor(self._pipeline_id, active, position),
-            # The cursor moves to where the ended call left it, and counts this one, in one step.
-            ended=[replace(each, cursor=None) for each in self._ended],
-        )
-        self._ended = []
-        return call
-
-    def end(
-        self,
-        active: ActiveHook,
-        call: int,
-        outcome: str,
-        milliseconds: float,
-        detail: Mapping[str, Any] | None,
-        position: Position,
-    ) -> None:
-        cursor = _cursor(self._pipeline_id, active, position)
-        self._ended.append(CallEnd(call, outcome, milliseconds, detail, cursor))
-
-    def begin_turn(self, active: ActiveHook, position: Position) -> None:
-        self.flush()
-        self._outbox.move(_cursor(self._pipeline_id, active, position))
-
-    def end_turn(self, active: ActiveHook, made: Sequence[Made], position: Position) -> None:
-        calls = [
-            HookCallRecord(
-                number=0,
-                pipeline_id=self._pipeline_id,
-                called_at=each.called_at,
-                event=each.delivery.event,
-                hook=active.key,
-                plugin=active.label,
-                node=each.delivery.node,
-                delivery=each.identity,
-                outcome=each.outcome,
-                milliseconds=each.milliseconds,
-                detail=each.detail,
-            )
-            for each in made
-        ]
-        self._outbox.note_calls(calls, _cursor(self._pipeline_id, active, position))
-
-    def flush(self) -> None:
-        """Writes what the last call came to."""
-        if self._ended:
-            self._outbox.end_calls(self._ended)
-            self._ended = []
-
-
 def _earlier(one: float | None, other: float | None) -> float | None:
     return min((time for time in (one, other) if time is not None), default=None)
-
-
-def register_hooks(journal: Journal, pipeline_id: str, hooks: Sequence[ActiveHook]) -> None:
-    """Notes which hooks want to be told of an execution."""
-    cursors = [_cursor(pipeline_id, hook, Position()) for hook in hooks if hook.delivers]
-    if cursors:
-        journal.outbox.register(cursors)
-
-
-def _cursor(pipeline_id: str, hook: ActiveHook, position: Position) -> HookCursor:
-    return HookCursor(
-        pipeline_id,
-        hook.key,
-        hook.label,
-        hook.source,
-        position.version,
-        position.part,
-        position.attempts,
-        position.retry_at,
-        position.done,
-    )
 
 
 def _lease(hook: ActiveHook) -> str:

@@ -206,7 +206,7 @@ class StateManager:
             resolved, context = self._begin(record, resolver, start, plugins)
         self.journal.annotate(record.pipeline_id, resolved=resolved.to_json())
         if resolver.hooks or resolver.deliveries:
-            from aether_dagster.manager.deliveries import register_hooks
+            from aether_dagster.manager.delivery_ledger import register_hooks
 
             told = [*resolver.hooks, *resolver.deliveries]
             register_hooks(self.journal, record.pipeline_id, told)

@@ -10,7 +10,8 @@ from aether_dagster.orchestration.pipeline import CompiledPipeline
 from aether_dagster.orchestration.runtime import secrets_of
 
 if TYPE_CHECKING:
-    from aether_dagster.manager.deliveries import DeliveryThread, Drained
+    from aether_dagster.manager.deliveries import Drained
+    from aether_dagster.manager.delivery_thread import DeliveryThread
 
 # How long deliveries may go on after the final state is written, in seconds. What is left then
 # stays in the outbox, for a sensor or `aetherscript recover`.
@@ -75,7 +76,8 @@ def start_deliveries(
     if not hooks and not documents:
         return None
     # Imported here: a run without hooks pays nothing for them.
-    from aether_dagster.manager.deliveries import DeliveryThread, HookDeliveries
+    from aether_dagster.manager.deliveries import HookDeliveries
+    from aether_dagster.manager.delivery_thread import DeliveryThread
 
     if documents:
         from aether_dagster.manager.document_hooks import document_hooks

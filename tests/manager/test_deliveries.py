@@ -8,9 +8,10 @@ import pytest
 
 from aether_dagster.journal import Journal
 from aether_dagster.manager import Execution, deliveries
-from aether_dagster.manager.deliveries import HookDeliveries, register_hooks
+from aether_dagster.manager.deliveries import HookDeliveries
+from aether_dagster.manager.delivery_ledger import register_hooks
 from aether_dagster.manager.ending import RunEnd
-from aether_dagster.plugins import outbox
+from aether_dagster.plugins import deliverer
 from aether_dagster.plugins.hooks import ActiveHook, HookClass, activate_hooks
 from aether_dagster.state import Replica
 from aethersdk import StateHook
@@ -144,12 +145,15 @@ def test_a_lease_which_is_lost_between_two_deliveries_ends_them(
     assert told == ["load"]
 
 
+STEPS = ["load", "check", "write"]
+
+
 @pytest.fixture
-def ended(execution: Execution) -> list[str]:
-    steps = ["load", "check", "write"]
-    for step in steps:
+def ended(execution: Execution) -> Execution:
+    """An execution of which hooks are still to be told that its steps have ended."""
+    for step in STEPS:
         end(execution, step)
-    return steps
+    return execution
 
 
 def outcomes(execution: Execution) -> list[tuple[str, str | None]]:
@@ -158,30 +162,26 @@ def outcomes(execution: Execution) -> list[tuple[str, str | None]]:
 
 
 def test_a_hook_which_returns_at_once_is_told_in_turn_and_the_ledger_says_all_of_it(
-    execution: Execution,
-    deliver: Deliver,
-    told: list[str],
-    ended: list[str],
-    monkeypatch: pytest.MonkeyPatch,
+    ended: Execution, deliver: Deliver, told: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     turns: list[int] = []
-    call = outbox.call_in_turn
+    call = deliverer.call_in_turn
 
     def count(active: ActiveHook, event: str, given: Any, **more: Any) -> Any:
         turns.append(len(given))
         return call(active, event, given, **more)
 
-    monkeypatch.setattr(outbox, "call_in_turn", count)
+    monkeypatch.setattr(deliverer, "call_in_turn", count)
     assert deliver().drain(written=False).delivered == 3
-    assert (told, turns) == (ended, [2])
-    assert outcomes(execution) == [(step, "returned") for step in ended]
-    found = [d for d in all_deliveries(execution) if d.event == "post_node_execute"]
-    calls = execution.journal.outbox.calls(execution.id)
+    assert (told, turns) == (STEPS, [2])
+    assert outcomes(ended) == [(step, "returned") for step in STEPS]
+    found = [d for d in all_deliveries(ended) if d.event == "post_node_execute"]
+    calls = ended.journal.outbox.calls(ended.id)
     assert [call.delivery for call in calls] == [each.identity("plug.Told") for each in found]
     assert calls[0].called_at <= calls[1].called_at <= calls[2].called_at
     assert all(call.milliseconds is not None and call.plugin == "plug@1.0.0" for call in calls)
-    (cursor,) = execution.journal.outbox.cursors(execution.id)
-    assert (cursor.version, cursor.attempts) == (execution.replica.version, 0)
+    (cursor,) = ended.journal.outbox.cursors(ended.id)
+    assert (cursor.version, cursor.attempts) == (ended.replica.version, 0)
 
 
 def all_deliveries(execution: Execution) -> list[deliveries.Delivery]:
@@ -191,11 +191,7 @@ def all_deliveries(execution: Execution) -> list[deliveries.Delivery]:
 
 
 def test_of_a_turn_whose_process_is_killed_all_are_told_again_one_by_one(
-    execution: Execution,
-    deliver: Deliver,
-    told: list[str],
-    ended: list[str],
-    monkeypatch: pytest.MonkeyPatch,
+    ended: Execution, deliver: Deliver, told: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def die(active: ActiveHook, event: str, given: Any, **_: Any) -> Any:
         for values, _identity in given:
@@ -203,24 +199,20 @@ def test_of_a_turn_whose_process_is_killed_all_are_told_again_one_by_one(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(outbox, "call_in_turn", die)
+        patch.setattr(deliverer, "call_in_turn", die)
         with pytest.raises(KeyboardInterrupt):
             deliver().drain(written=False)
-    assert told == ended
+    assert told == STEPS
     # Somebody who fails must not keep others waiting: it is known who was killed in the middle.
     assert deliver()._stored()["plug.Told"].attempts == 1
-    monkeypatch.setattr(outbox, "call_in_turn", None)
+    monkeypatch.setattr(deliverer, "call_in_turn", None)
     assert deliver().drain(written=False).delivered == 2
-    assert told == [*ended, "check", "write"]
-    assert outcomes(execution) == [(step, "returned") for step in ended]
+    assert told == [*STEPS, "check", "write"]
+    assert outcomes(ended) == [(step, "returned") for step in STEPS]
 
 
 def test_one_which_ends_its_process_in_a_turn_is_found_and_given_up(
-    execution: Execution,
-    deliver: Deliver,
-    told: list[str],
-    ended: list[str],
-    monkeypatch: pytest.MonkeyPatch,
+    ended: Execution, deliver: Deliver, told: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def die(active: ActiveHook, event: str, *given: Any, **_: Any) -> Any:
         raise KeyboardInterrupt
@@ -230,9 +222,9 @@ def test_one_which_ends_its_process_in_a_turn_is_found_and_given_up(
             active, event, values, **more
         )
 
-    call = outbox.call_hook
-    monkeypatch.setattr(outbox, "call_in_turn", die)
-    monkeypatch.setattr(outbox, "call_hook", die_of_write)
+    call = deliverer.call_hook
+    monkeypatch.setattr(deliverer, "call_in_turn", die)
+    monkeypatch.setattr(deliverer, "call_hook", die_of_write)
     kills = 0
     while True:
         try:
@@ -244,7 +236,7 @@ def test_one_which_ends_its_process_in_a_turn_is_found_and_given_up(
     # One was in the turn, where nobody knew who it was.
     assert (kills, drained.dead) == (1 + 5, 1)
     assert told == ["load", "check"]
-    assert outcomes(execution) == [
+    assert outcomes(ended) == [
         ("load", "returned"),
         ("check", "returned"),
         *[("write", None)] * 5,
@@ -253,7 +245,7 @@ def test_one_which_ends_its_process_in_a_turn_is_found_and_given_up(
 
 
 def test_one_which_fails_in_a_turn_is_tried_again_before_those_after_it(
-    execution: Execution, ended: list[str]
+    ended: Execution,
 ) -> None:
     met: list[str] = []
 
@@ -264,12 +256,12 @@ def test_one_which_fails_in_a_turn_is_tried_again_before_those_after_it(
                 raise ValueError("not yet")
 
     hooks = activate_hooks([HookClass(Fails, "plug", "1.0.0", "file:x")])
-    register_hooks(execution.journal, execution.id, hooks)
+    register_hooks(ended.journal, ended.id, hooks)
     clock = [1000.0]
-    begin, redact = execution.transaction, execution.redaction.value
+    begin, redact = ended.transaction, ended.redaction.value
     mine = HookDeliveries(
-        execution.journal,
-        execution.id,
+        ended.journal,
+        ended.id,
         hooks,
         begin=begin,
         redact=redact,
@@ -280,7 +272,7 @@ def test_one_which_fails_in_a_turn_is_tried_again_before_those_after_it(
     clock[0] = 1001.0
     assert mine.drain(written=False).delivered == 2
     assert met == ["load", "check", "check", "write"]
-    calls = execution.journal.outbox.calls(execution.id)
+    calls = ended.journal.outbox.calls(ended.id)
     assert [(call.node, call.outcome) for call in calls] == [
         ("load", "returned"),
         ("check", "raised"),

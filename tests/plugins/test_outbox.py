@@ -2,8 +2,9 @@
 
 import pytest
 
+from aether_dagster.plugins.deliverer import ATTEMPTS, Deliverer
 from aether_dagster.plugins.hooks import HookClass, activate_hooks
-from aether_dagster.plugins.outbox import ATTEMPTS, Deliverer, Deliveries, Delivery, Position
+from aether_dagster.plugins.outbox import Deliveries, Delivery, Position
 from aether_dagster.state import Authority, Delta, NodeDelta, Outcome
 from aether_dagster.state.ids import node_id
 from aethersdk import StateHook, StateVeto, Trigger
@@ -110,8 +111,8 @@ class Store:
         self.noted.append([identity])
         return len(self.noted) - 1
 
-    def end(self, active, call, outcome, milliseconds, detail, position):
-        self.noted[call] += [outcome, detail, position]
+    def end(self, active, call, delivered):
+        self.noted[call] += [delivered.outcome, delivered.detail, delivered.position]
 
 
 def deliver(function, position=None, event="post_state_finalize", **options):
