@@ -28,6 +28,16 @@ def run_to_its_end(journal: Journal, pipeline_id: str) -> None:
     journal.append(pipeline_id, [report()])
 
 
+async def seen_to_its_end(running: Running, pipeline_id: str) -> None:
+    """Waits until the sidecar knows of the end: a moment after the commit it still follows."""
+
+    def ended(state: dict[str, Any]) -> bool:
+        return state["executions"].get(pipeline_id, {}).get("status") == "succeeded"
+
+    async with running.connected("/executions") as connection:
+        await Follower().until(connection, ended)
+
+
 def test_what_is_folded_is_the_state_on_either_engine(journal_url: str, tmp_path: Path) -> None:
     with Journal.open(journal_url) as journal:
         pipeline_id = reserve(journal).pipeline_id
@@ -57,6 +67,7 @@ def test_a_past_execution_is_one_snapshot_and_the_end(
     run_to_its_end(journal, execution)
 
     async def look() -> None:
+        await seen_to_its_end(running, execution)
         follower = Follower()
         async with running.connected(f"/executions/{execution}") as connection:
             await follower.follow(connection)
@@ -204,6 +215,7 @@ def test_state_by_get(
     journal: Journal, execution: str, running: Running, get: Callable[..., Any]
 ) -> None:
     run_to_its_end(journal, execution)
+    asyncio.run(seen_to_its_end(running, execution))
     whole = get(running, f"/executions/{execution}")
     assert list(whole) == MEMBERS
     assert whole["payload"] == journal.state(execution)
