@@ -112,14 +112,14 @@ def test_a_child_which_lives_on_does_not_keep_its_parents_session_alive(
             with journal._database.writing() as session:
                 session.sql("SELECT 1 FROM aether_executions FOR UPDATE")
                 if not os.fork():
-                    time.sleep(4)
+                    time.sleep(20)
                     os._exit(0)
                 os.kill(os.getpid(), 9)
 
         assert not ended_well(fork(killed))
         began = time.monotonic()
         append(journal, execution, "next", 1)
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < 10
 
 
 def test_forks_while_threads_commit(journal: Journal, execution: str) -> None:

@@ -49,7 +49,7 @@ def test_nothing_new_gives_nothing_after_the_timeout_and_the_same_cursor(
     cursor = journal.cursor()
     began = time.monotonic()
     tail = journal.tail(cursor, timeout=0.2)
-    assert 0.2 <= time.monotonic() - began < 1
+    assert 0.2 <= time.monotonic() - began < 10
     assert (tail.versions, tail.cursor) == ([], cursor)
     of_one = journal.cursor(execution)
     assert journal.tail(of_one, 0, execution).cursor == of_one

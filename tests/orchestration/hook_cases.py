@@ -16,8 +16,12 @@ CASE = json.loads((HERE / "case.json").read_text())
 
 
 class _Base(StateHook):
-    timeout = 0.4
     retry_delay = 0.01
+
+    def __init_subclass__(cls):
+        # Only who hangs is in a hurry: on a busy machine the others take what they take.
+        hangs = CASE["behaviour"] == "hangs" and CASE["hook"] == cls.__name__
+        cls.timeout = 0.4 if hangs else 20.0
 
     def _met(self, event, **given):
         with (HERE.parent / "met.txt").open("a") as file:

@@ -114,6 +114,19 @@ def test_tabs_of_the_views_are_walked_by_arrows(visit, orders):
     expect(page.get_by_role("tab", name="List")).to_be_focused()
 
 
+def test_a_key_counts_as_soon_as_the_help_is_closed(visit, orders):
+    """Until the next frame, what is focused is still inside of what was closed."""
+    page = visit("&view=list")
+    page.keyboard.press("?")
+    expect(page.get_by_role("dialog")).to_be_visible()
+    page.evaluate("""() => {
+        document.querySelector("dialog[open]").close();
+        const key = new KeyboardEvent("keydown", { key: "1", bubbles: true });
+        document.activeElement.dispatchEvent(key);
+    }""")
+    expect(page.get_by_role("tabpanel", name="Graph")).to_be_visible()
+
+
 def test_the_page_holds_on_a_narrow_screen(visit, busy):
     page = visit("&node=clean", viewport={"width": 420, "height": 800})
     panel = page.get_by_role("complementary", name="Details")

@@ -208,7 +208,8 @@ byId("panel").addEventListener("keydown", (event) => {
 });
 
 addEventListener("keydown", (event) => {
-  const typing = event.target.closest("input, select, textarea, dialog");
+  // What was focused in a dialog which was closed stays so until the next frame.
+  const typing = event.target.closest("input, select, textarea, dialog[open]");
   if (event.ctrlKey || event.metaKey || event.altKey) return;
   if (event.key === "Escape" && event.target === byId("search")) filter.clear();
   else if (event.key === "Escape" && !typing) select(null);
