@@ -31,8 +31,9 @@ def chromium() -> str | None:
 @contextmanager
 def browsing() -> Iterator[Any]:
     """A Chromium, ended at the end."""
-    from playwright.sync_api import sync_playwright
+    from playwright.sync_api import expect, sync_playwright
 
+    expect.set_options(timeout=20_000)
     with sync_playwright() as playwright:
         running = playwright.chromium.launch(executable_path=chromium(), args=FLAGS)
         try:
