@@ -22,8 +22,16 @@ class Peer:
         self.session = session
         self.state: dict[str, Any] = {}
         self.frames: list[dict[str, Any]] = []
+        self.cursor: float | None = None
         self.reading = True
         self.unread: str | None = None
+        self._outdated = False
+
+    def forget(self) -> None:
+        """It subscribed anew: what it had, and what is on its way, answer another question."""
+        self.state = {}
+        self.cursor = None
+        self._outdated = self.unread is not None
 
     def read(self) -> None:
         if self.unread is not None:
@@ -32,6 +40,9 @@ class Peer:
             assert list(frame) == MEMBERS
             assert not self.frames or frame["timestamp"] > self.frames[-1]["timestamp"]
             self.frames.append(frame)
+            if not self._outdated:
+                self.cursor = frame["timestamp"]
+            self._outdated = False
             self.state = apply(self.state, frame["update_mask"], frame["payload"])
 
 

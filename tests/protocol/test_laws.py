@@ -57,8 +57,7 @@ class World:
             text = '{"subscribe": {"mask": %s}}' % str(value).replace("'", '"')  # noqa: UP031
             assert peer.session.receive(text, self.server.now) is None
             self.masks[peer] = value
-            # It begins anew with what it wants now.
-            peer.state = {}
+            peer.forget()
             self.server.send(peer)
         elif what == "stop reading":
             peer.reading = False
@@ -81,10 +80,10 @@ class World:
         return self.masks.pop(peer)
 
     def come_back(self, peer: Peer) -> None:
-        """It has what it had read, and says the newest timestamp."""
+        """It has what it had read, and says the newest timestamp; else it begins anew."""
         mask = self.go(peer)
-        since = peer.frames[-1]["timestamp"] if peer.frames else None
-        returned = self.server.connect(mask, since, peer.state)
+        state = None if peer.cursor is None else peer.state
+        returned = self.server.connect(mask, peer.cursor, state)
         self.masks[returned] = mask
 
     def check(self) -> None:
